@@ -1,0 +1,181 @@
+//! The record: one prefix that a member serves.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
+
+use super::Error;
+use super::cursor::{Put, Reader};
+use crate::addr::{Ipv4Net, Ipv6Net, Prefix};
+
+/// One prefix that a member serves, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// What is served.
+    pub address: RecordAddress,
+    /// Whether the member is about to leave: still serving, ranked behind all that are not.
+    pub draining: bool,
+    /// How far routers may carry the prefix.
+    pub scope: Scope,
+    /// Higher is preferred.
+    pub preference: u16,
+    /// How long the record stands after the last sign of life, in milliseconds on the wire;
+    /// zero withdraws it.
+    pub lifetime: Duration,
+    /// Version of the data that the service answers from, where it has one.
+    pub serial: Option<u32>,
+}
+
+/// The prefix of a record, or what an address family of a later version left there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RecordAddress {
+    /// An IPv4 or IPv6 prefix.
+    Prefix(Prefix),
+    /// A family that this version does not know.
+    Unknown {
+        /// Its number.
+        family: u8,
+        /// Its prefix length.
+        prefix_len: u8,
+        /// Its address.
+        address: Vec<u8>,
+    },
+}
+
+/// How far an announcement may be carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// This link only.
+    Link,
+    /// The routers of this site.
+    Site,
+    /// Without limit.
+    Global,
+    /// A scope of a later version; treated as [`Scope::Link`], the narrowest.
+    Unknown(u8),
+}
+
+impl Record {
+    const IPV4: u8 = 4;
+    const IPV6: u8 = 6;
+    const DRAINING: u8 = 1;
+    const SERIAL: u8 = 2;
+    /// Family, length, prefix length, flags, scope, reserved, preference, lifetime.
+    const FIXED: usize = 12;
+
+    /// The prefix, where this version knows its family.
+    pub fn prefix(&self) -> Option<Prefix> {
+        match self.address {
+            RecordAddress::Prefix(prefix) => Some(prefix),
+            RecordAddress::Unknown { .. } => None,
+        }
+    }
+
+    /// Whether the record takes its prefix back.
+    pub fn is_withdrawal(&self) -> bool {
+        self.lifetime.is_zero()
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
+        let family = reader.u8()?;
+        let length = usize::from(reader.u8()?);
+        let prefix_len = reader.u8()?;
+        let flags = reader.u8()?;
+        let scope = match reader.u8()? {
+            0 => Scope::Link,
+            1 => Scope::Site,
+            2 => Scope::Global,
+            other => Scope::Unknown(other),
+        };
+        reader.u8()?;
+        let preference = reader.u16()?;
+        let lifetime = Duration::from_millis(reader.u32()?.into());
+        let has_serial = flags & Self::SERIAL != 0;
+        let address_len = length
+            .checked_sub(Self::FIXED + if has_serial { 4 } else { 0 })
+            .ok_or(Error::Field("record length"))?;
+        let address = Self::read_address(family, prefix_len, reader.bytes(address_len)?)?;
+        let serial = if has_serial {
+            Some(reader.u32()?)
+        } else {
+            None
+        };
+        let draining = flags & Self::DRAINING != 0;
+        Ok(Self {
+            address,
+            draining,
+            scope,
+            preference,
+            lifetime,
+            serial,
+        })
+    }
+
+    fn read_address(family: u8, prefix_len: u8, bytes: &[u8]) -> Result<RecordAddress, Error> {
+        let length = |_| Error::Field("record address length");
+        let prefix = match family {
+            Self::IPV4 => {
+                let octets = <[u8; 4]>::try_from(bytes).map_err(length)?;
+                Ipv4Net::new(Ipv4Addr::from(octets), prefix_len).map(Prefix::V4)
+            }
+            Self::IPV6 => {
+                let octets = <[u8; 16]>::try_from(bytes).map_err(length)?;
+                Ipv6Net::new(Ipv6Addr::from(octets), prefix_len).map(Prefix::V6)
+            }
+            _ => {
+                return Ok(RecordAddress::Unknown {
+                    family,
+                    prefix_len,
+                    address: bytes.to_vec(),
+                });
+            }
+        }
+        .map_err(|_| Error::Field("prefix length"))?;
+        // One prefix has one spelling, or two records could disagree about the same addresses.
+        if prefix.trunc() != prefix {
+            return Err(Error::Field("address below its prefix length"));
+        }
+        Ok(RecordAddress::Prefix(prefix))
+    }
+
+    /// Appends the record's encoding, which is also what a digest is taken over.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let (family, prefix_len, address) = match &self.address {
+            RecordAddress::Prefix(Prefix::V4(net)) => {
+                (Self::IPV4, net.prefix_len(), net.addr().octets().to_vec())
+            }
+            RecordAddress::Prefix(Prefix::V6(net)) => {
+                (Self::IPV6, net.prefix_len(), net.addr().octets().to_vec())
+            }
+            RecordAddress::Unknown {
+                family,
+                prefix_len,
+                address,
+            } => (*family, *prefix_len, address.clone()),
+        };
+        let serial = self.serial.map(u32::to_be_bytes);
+        let length = Self::FIXED + address.len() + serial.map_or(0, |bytes| bytes.len());
+        let mut flags = 0;
+        if self.draining {
+            flags |= Self::DRAINING;
+        }
+        if serial.is_some() {
+            flags |= Self::SERIAL;
+        }
+        out.put_u8(family);
+        // NOTE: an unknown address was read from a length byte, so it fits one.
+        out.put_u8(u8::try_from(length).unwrap_or(u8::MAX));
+        out.put_u8(prefix_len);
+        out.put_u8(flags);
+        out.put_u8(match self.scope {
+            Scope::Link => 0,
+            Scope::Site => 1,
+            Scope::Global => 2,
+            Scope::Unknown(other) => other,
+        });
+        out.put_u8(0);
+        out.put_u16(self.preference);
+        out.put_u32(u32::try_from(self.lifetime.as_millis()).unwrap_or(u32::MAX));
+        out.extend(address);
+        out.extend(serial.into_iter().flatten());
+    }
+}
