@@ -103,6 +103,10 @@ impl<'a> Frame<'a> {
             ),
             None => return Err(Ignored::Malformed),
         };
+        // Nobody speaks as a group (IEEE 802.3 §3.2.3); an answer to it would go to many.
+        if is_group(mac) {
+            return Err(Ignored::Malformed);
+        }
         if !packet.link_exts.is_empty() {
             return Err(Ignored::NotOurs);
         }
@@ -142,6 +146,10 @@ impl<'a> Frame<'a> {
         }
         let sender = arp.sender_ipv4_addr();
         let target = arp.target_ipv4_addr();
+        // RFC 1122 §3.2.1.3: a group or the broadcast address is never a source.
+        if sender.is_multicast() || sender.is_broadcast() {
+            return Err(Ignored::Malformed);
+        }
         match arp.operation {
             // RFC 5227 §3: an announcement is a request whose sender and target are the same.
             ArpOperation::REQUEST if sender != target => Ok(Self::Request(Request {
@@ -167,6 +175,10 @@ impl<'a> Frame<'a> {
         kind: Icmpv6Type,
         payload: &Icmpv6PayloadSlice<'_>,
     ) -> Parsed<Self> {
+        // RFC 4291 §2.7: a group is never a source.
+        if source.is_multicast() {
+            return Err(Ignored::Malformed);
+        }
         let target_of = |target: Ipv6Addr| {
             // RFC 4861 §7.1.1, §7.1.2: the target is never a group.
             if target.is_multicast() {

@@ -1,0 +1,368 @@
+//! Golden packets: frames that an independent encoder wrote or that Linux sent, and what becomes
+//! of each of them, of every truncation and of every corruption.
+
+#[path = "../fuzz/invariants.rs"]
+mod invariants;
+mod support;
+
+use core::time::Duration;
+use std::net::IpAddr;
+
+use hamp::wire::frame::{self, Frame, Ignored};
+use hamp::wire::{
+    Authentication, Message, MessageOption, RecordAddress, Scope, Statement, StatementKind,
+};
+use support::golden;
+
+/// The membership message in a frame.
+fn payload(frame: &[u8]) -> (IpAddr, &[u8]) {
+    match Frame::parse(frame) {
+        Ok(Frame::Message {
+            source, payload, ..
+        }) => (source, payload),
+        other => panic!("not a message: {other:?}"),
+    }
+}
+
+fn messages() -> impl Iterator<Item = (String, Vec<u8>)> {
+    golden::all()
+        .into_iter()
+        .filter(|(name, _)| !name.starts_with("linux-"))
+}
+
+fn statement(name: &str) -> (Statement, Authentication) {
+    match Message::decode(payload(&golden::read(name)).1) {
+        Ok(Message::Statement {
+            statement,
+            authentication,
+            ..
+        }) => (statement, authentication),
+        other => panic!("{name} is not a statement: {other:?}"),
+    }
+}
+
+#[test]
+fn every_message_is_encoded_as_the_independent_encoder_wrote_it() {
+    for (name, frame) in messages() {
+        let (source, payload) = payload(&frame);
+        let message = Message::decode(payload).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(message.encode(), payload, "{name}");
+        let mac = frame[6..12].try_into().unwrap();
+        assert_eq!(frame::message(mac, source, payload), frame, "{name}");
+    }
+}
+
+#[test]
+fn a_report_says_the_same_over_both_families() {
+    let (four, six) = (golden::read("report-ipv4"), golden::read("report-ipv6"));
+    assert_eq!(payload(&four).1, payload(&six).1);
+    let (statement, authentication) = statement("report-ipv4");
+    assert_eq!(authentication, Authentication::None);
+    assert_eq!(statement.kind, StatementKind::Full { part: 0, parts: 1 });
+    assert_eq!(
+        (statement.interface, statement.counter, statement.generation),
+        (3, 1, 1)
+    );
+    assert_eq!(statement.epoch, 1_795_176_000_000);
+    assert_eq!(statement.ipv4, Some("10.15.46.1".parse().unwrap()));
+    assert_eq!(
+        statement.ipv6,
+        Some("fe80::15:46ff:fe00:1".parse().unwrap())
+    );
+    assert_eq!(statement.mac, [2, 0x15, 0x46, 0, 0, 1]);
+    assert_eq!(statement.dead_time(), Duration::from_secs(3));
+    assert_eq!((statement.chain.base, statement.chain.length), (0, 65_536));
+    let served: Vec<_> = statement
+        .records
+        .iter()
+        .map(|record| record.prefix())
+        .collect();
+    assert_eq!(
+        served,
+        ["198.18.0.1/32", "2001:2:0:1546::1/128"].map(|prefix| prefix.parse().ok())
+    );
+}
+
+#[test]
+fn every_field_of_a_record_is_where_the_specification_puts_it() {
+    let (statement, _) = statement("report-all-fields");
+    let [whole, half] = &statement.records[..] else {
+        panic!("{statement:?}")
+    };
+    assert_eq!(
+        whole.address,
+        RecordAddress::Prefix("198.18.4.0/24".parse().unwrap())
+    );
+    assert!(whole.draining);
+    assert_eq!((whole.scope, whole.preference), (Scope::Site, 7));
+    assert_eq!(
+        (whole.lifetime, whole.serial),
+        (Duration::from_secs(60), Some(0x2026_1120))
+    );
+    assert_eq!(half.prefix(), "2001:2:0:1546::8000/113".parse().ok());
+    assert_eq!((half.scope, half.preference), (Scope::Global, 65_535));
+    assert_eq!((half.draining, half.serial), (false, None));
+    let nonce = [0x15, 0x46, 0x15, 0x46, 0x15, 0x46, 0x15, 0x46];
+    let mut reversed = nonce;
+    reversed.reverse();
+    assert_eq!(
+        statement.options,
+        [MessageOption::Nonces(vec![nonce, reversed])]
+    );
+}
+
+#[test]
+fn deltas_leaves_and_anchors_are_told_apart() {
+    assert_eq!(
+        statement("report-delta").0.kind,
+        StatementKind::Delta { base: 1 }
+    );
+    let (leave, _) = statement("report-leave");
+    assert!(leave.records.len() == 2 && leave.records.iter().all(|record| record.is_withdrawal()));
+    let (anchor, _) = statement("anchor");
+    assert_eq!(anchor.kind, StatementKind::Anchor);
+    assert!(anchor.records.is_empty());
+}
+
+#[test]
+fn what_a_later_version_adds_is_kept_and_not_understood() {
+    let (statement, _) = statement("report-later-version");
+    let unknown = RecordAddress::Unknown {
+        family: 99,
+        prefix_len: 16,
+        address: b"xyz".to_vec(),
+    };
+    assert_eq!(statement.records[1].address, unknown);
+    assert_eq!(statement.records[1].prefix(), None);
+    let option = MessageOption::Unknown {
+        kind: 0x4000,
+        value: b"later".to_vec(),
+    };
+    assert_eq!(statement.options, [option]);
+    for (name, kind, authentication) in [("unknown-type", 15, 0), ("unknown-authentication", 1, 9)]
+    {
+        let frame = golden::read(name);
+        let Ok(Message::Unknown {
+            kind: k,
+            authentication: a,
+            ..
+        }) = Message::decode(payload(&frame).1)
+        else {
+            panic!("{name} was understood")
+        };
+        assert_eq!((k, a), (kind, authentication), "{name}");
+    }
+}
+
+#[test]
+fn a_signature_is_the_trailer_and_not_an_option() {
+    let (statement, authentication) = statement("report-signed");
+    assert_eq!(
+        authentication,
+        Authentication::Ed25519 {
+            signature: [0x5a; 64]
+        }
+    );
+    assert_eq!(
+        statement.options,
+        [MessageOption::Certificate(b"certificate".to_vec())]
+    );
+}
+
+#[test]
+fn a_query_names_one_member_or_everybody() {
+    for (name, everybody, refresh, response) in [
+        ("query-everybody", true, true, 300),
+        ("query-one", false, false, 50),
+    ] {
+        let frame = golden::read(name);
+        let Ok(Message::Query { query, .. }) = Message::decode(payload(&frame).1) else {
+            panic!("{name} is not a query")
+        };
+        assert_eq!(
+            query.target == hamp::wire::MemberId::EVERYBODY,
+            everybody,
+            "{name}"
+        );
+        assert_eq!(query.refresh, refresh, "{name}");
+        assert_eq!(
+            query.max_response,
+            Duration::from_millis(response),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn linux_asks_and_answers_as_the_views_expect() {
+    let asker = [2, 0x15, 0x46, 0, 0, 0x0a];
+    let owner = [2, 0x15, 0x46, 0, 0, 0x0b];
+    for (name, source, target) in [
+        ("linux-arp-request", "10.15.46.10", "10.15.46.11"),
+        ("linux-neighbour-solicitation", "fd15:46::a", "fd15:46::b"),
+    ] {
+        let request = frame::Request {
+            mac: asker,
+            source: source.parse().unwrap(),
+            target: target.parse().unwrap(),
+            unicast: false,
+        };
+        assert_eq!(
+            Frame::parse(&golden::read(name)),
+            Ok(Frame::Request(request)),
+            "{name}"
+        );
+        let built = frame::request(asker, request.source, request.target).unwrap();
+        assert_eq!(built, golden::read(name), "{name}: we ask as Linux does");
+    }
+    for (name, mac, target, announcement) in [
+        ("linux-arp-reply", owner, "10.15.46.11", false),
+        ("linux-neighbour-advertisement", owner, "fd15:46::b", false),
+        ("linux-arp-announcement", asker, "10.15.46.10", true),
+    ] {
+        let target = target.parse().unwrap();
+        let answer = frame::Answer {
+            mac,
+            target,
+            stated: Some(mac),
+            announcement,
+        };
+        assert_eq!(
+            Frame::parse(&golden::read(name)),
+            Ok(Frame::Answer(answer)),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn no_truncation_is_taken_for_a_packet() {
+    for (name, frame) in golden::all() {
+        for length in 0..frame.len() {
+            let parsed = Frame::parse(&frame[..length]);
+            assert!(parsed.is_err(), "{name} cut to {length} bytes: {parsed:?}");
+            invariants::decode(&frame[..length]);
+        }
+    }
+    for (name, frame) in messages() {
+        let (_, payload) = payload(&frame);
+        for length in 0..payload.len() {
+            let decoded = Message::decode(&payload[..length]);
+            assert!(
+                decoded.is_err(),
+                "{name}'s message cut to {length} bytes: {decoded:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_flipped_bit_reaches_the_decoder() {
+    for (name, frame) in messages() {
+        let (_, original) = payload(&frame);
+        for bit in 0..frame.len() * 8 {
+            let mut flipped = frame.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            invariants::decode(&flipped);
+            // Where no checksum looks (link-layer addresses, IPv6 flow label) the message is whole.
+            if let Ok(Frame::Message { payload, .. }) = Frame::parse(&flipped) {
+                assert_eq!(payload, original, "{name}, bit {bit}");
+            }
+        }
+    }
+}
+
+#[test]
+fn any_damage_under_a_right_checksum_keeps_the_invariants() {
+    let mut random = support::Random::new(0x1546);
+    for (_, frame) in messages() {
+        let (source, original) = payload(&frame);
+        for _ in 0..2_000 {
+            let damaged = random.damage(original);
+            invariants::decode(&damaged);
+            let rebuilt = frame::message([2, 0, 0, 0, 0, 9], source, &damaged);
+            assert_eq!(payload(&rebuilt).1, damaged);
+        }
+    }
+}
+
+#[test]
+fn a_wrong_hop_limit_checksum_or_sender_is_named() {
+    let hello = golden::read("hello-ipv4");
+    // The TTL is byte 22; its neighbour, the protocol, and the header checksum are 23 to 25.
+    let mut routed = hello.clone();
+    routed[22] = 254;
+    let sum = u16::from_be_bytes([routed[24], routed[25]]) + 0x0100;
+    routed[24..26].copy_from_slice(&sum.to_be_bytes());
+    assert_eq!(Frame::parse(&routed), Err(Ignored::HopLimit));
+    routed[25] ^= 1;
+    assert_eq!(Frame::parse(&routed), Err(Ignored::Checksum));
+
+    let mut hello = golden::read("hello-ipv6");
+    hello[21] = 254;
+    assert_eq!(Frame::parse(&hello), Err(Ignored::HopLimit));
+
+    let mut request = golden::read("linux-arp-request");
+    request[6 + 5] ^= 1;
+    assert_eq!(Frame::parse(&request), Err(Ignored::ForeignMac));
+}
+
+#[test]
+fn nobody_speaks_as_a_group() {
+    for (name, address) in [
+        ("linux-arp-request", 28),
+        ("linux-neighbour-solicitation", 22),
+    ] {
+        let mut frame = golden::read(name);
+        frame[6] |= 1;
+        assert_eq!(
+            Frame::parse(&frame),
+            Err(Ignored::Malformed),
+            "{name}: link-layer source"
+        );
+
+        let mut frame = golden::read(name);
+        frame[address] = if address == 28 { 224 } else { 0xff };
+        // The solicitation's checksum (bytes 56, 57) follows its changed source.
+        if address == 22 {
+            let sum = u16::from_be_bytes([frame[56], frame[57]]) - 0x0200;
+            frame[56..58].copy_from_slice(&sum.to_be_bytes());
+        }
+        assert_eq!(
+            Frame::parse(&frame),
+            Err(Ignored::Malformed),
+            "{name}: source"
+        );
+    }
+}
+
+#[test]
+fn the_fuzz_corpus_holds_the_golden_packets_and_keeps_the_invariants() {
+    let corpus = golden::root().join("fuzz/corpus/decode");
+    for (name, frame) in golden::all() {
+        let file = corpus.join(format!("{name}.frame"));
+        if std::env::var_os("HAMP_BLESS").is_some() {
+            std::fs::write(&file, &frame).unwrap();
+        }
+        assert_eq!(
+            std::fs::read(&file).ok(),
+            Some(frame),
+            "HAMP_BLESS=1 writes {file:?}"
+        );
+    }
+    for (name, frame) in messages() {
+        let file = corpus.join(format!("{name}.message"));
+        if std::env::var_os("HAMP_BLESS").is_some() {
+            std::fs::write(&file, payload(&frame).1).unwrap();
+        }
+        let held = std::fs::read(&file).ok();
+        assert_eq!(
+            held.as_deref(),
+            Some(payload(&frame).1),
+            "HAMP_BLESS=1 writes {file:?}"
+        );
+    }
+    for entry in std::fs::read_dir(corpus).unwrap() {
+        invariants::decode(&std::fs::read(entry.unwrap().path()).unwrap());
+    }
+}
