@@ -1,0 +1,82 @@
+//! Memberships and the port, held by sockets that never hand anything over.
+//!
+//! The node reads and writes whole frames, but switches with IGMP or MLD snooping and network
+//! cards that filter deliver only to groups that somebody joined, and a datagram to a port that
+//! nobody bound draws a port-unreachable. So a UDP socket per family and interface is bound to the
+//! port, joins the groups with the kernel's own IGMP and MLD, and drops every datagram in a filter
+//! before it reaches a queue. The kernel repeats the joins when the interface comes back up.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
+
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+
+use super::filter;
+use crate::addr::solicited_node;
+use crate::wire::{GROUP_IPV4, GROUP_IPV6, PORT};
+
+/// One interface's memberships; dropping it leaves every group.
+#[derive(Debug)]
+pub struct Groups {
+    ifindex: u32,
+    /// Held open for its membership and its port only.
+    _ipv4: Socket,
+    ipv6: Socket,
+    /// Joined solicited-node groups and how many addresses need each.
+    solicited: BTreeMap<Ipv6Addr, u32>,
+}
+
+impl Groups {
+    /// Joins 224.0.0.254 and ff02::114 on an interface and takes UDP port 1021 there. Errors:
+    /// `EADDRINUSE` when another program has the port, `EPERM` without `CAP_NET_RAW` or
+    /// `CAP_NET_BIND_SERVICE`.
+    pub fn join(ifindex: u32, name: &str) -> io::Result<Self> {
+        let ipv4 = socket(Domain::IPV4, name)?;
+        ipv4.bind(&SocketAddr::from(([0, 0, 0, 0], PORT)).into())?;
+        let interface = InterfaceIndexOrAddress::Index(ifindex);
+        ipv4.join_multicast_v4_n(&GROUP_IPV4, &interface)?;
+        let ipv6 = socket(Domain::IPV6, name)?;
+        ipv6.set_only_v6(true)?;
+        ipv6.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT)).into())?;
+        ipv6.join_multicast_v6(&GROUP_IPV6, ifindex)?;
+        Ok(Self {
+            ifindex,
+            _ipv4: ipv4,
+            ipv6,
+            solicited: BTreeMap::new(),
+        })
+    }
+
+    /// Joins the solicited-node group of a served address (RFC 4291 §2.8). Errors: `ENOBUFS` when
+    /// the socket may hold no more memberships (`net.core.optmem_max`).
+    pub fn join_solicited(&mut self, address: Ipv6Addr) -> io::Result<()> {
+        let group = solicited_node(address);
+        if !self.solicited.contains_key(&group) {
+            self.ipv6.join_multicast_v6(&group, self.ifindex)?;
+        }
+        *self.solicited.entry(group).or_default() += 1;
+        Ok(())
+    }
+
+    /// Undoes one [`Groups::join_solicited`]; the group is left with its last address.
+    pub fn leave_solicited(&mut self, address: Ipv6Addr) {
+        let group = solicited_node(address);
+        let Some(users) = self.solicited.get_mut(&group) else {
+            return;
+        };
+        *users -= 1;
+        if *users == 0 {
+            self.solicited.remove(&group);
+            // The interface may be gone, and its memberships with it.
+            let _ = self.ipv6.leave_multicast_v6(&group, self.ifindex);
+        }
+    }
+}
+
+fn socket(domain: Domain, interface: &str) -> io::Result<Socket> {
+    let socket = Socket::new(domain, Type::DGRAM.cloexec(), Some(Protocol::UDP))?;
+    socket.attach_filter(&filter::nothing())?;
+    socket.bind_device(Some(interface.as_bytes()))?;
+    Ok(socket)
+}

@@ -1,0 +1,106 @@
+//! A link as whole Ethernet frames: one packet socket per interface.
+//!
+//! The socket is bound to `ETH_P_ALL`, not to the protocols it reads: those listeners come after
+//! the netdev ingress hook, which hides ARP and neighbour discovery for anycast addresses from the
+//! kernel, while `ETH_P_ALL` ones come before it. They also see what the kernel itself sends,
+//! which is how its own requests are noticed. A filter keeps everything else out of the process.
+
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, RawFd};
+
+use nix::libc;
+use nix::sys::socket::{LinkAddr, recvfrom};
+use socket2::{Domain, Socket, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::filter;
+
+/// Bytes of the largest frame that is read; a longer one is cut, which its decoder tells.
+pub const FRAME_BYTES: usize = 65_536;
+
+/// `PACKET_OUTGOING`: this machine sends the frame.
+const OUTGOING: u8 = 4;
+
+/// An interface's frames. Closing it ends the tap.
+#[derive(Debug)]
+pub struct Tap {
+    socket: AsyncFd<Frames>,
+}
+
+/// The socket behind a [`Tap`]; owns its descriptor.
+#[derive(Debug)]
+struct Frames(Socket);
+
+impl AsRawFd for Frames {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl Tap {
+    /// Opens a tap on the interface with this index. Errors: `EPERM` without `CAP_NET_RAW`,
+    /// `ENODEV` when there is no such interface. Needs a tokio runtime.
+    pub fn open(ifindex: u32) -> io::Result<Self> {
+        // Protocol 0 receives nothing: the filter is in place before the first frame can be.
+        let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), None)?;
+        socket.attach_filter(&filter::link())?;
+        bind(&socket, ifindex)?;
+        // SAFETY: `Frames` owns the descriptor and never replaces or closes it before it is
+        // dropped, so it stays open and the same for as long as the registration lives.
+        let socket = unsafe { AsyncFd::register(Frames(socket)) }.map_err(io::Error::from)?;
+        Ok(Self { socket })
+    }
+
+    /// Waits for a frame and reads it to the front of `buffer`: its length in bytes and whether
+    /// this machine sent it. Errors: `ENETDOWN` once when the interface goes down (the tap works
+    /// again when it comes back), others when it is gone.
+    pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
+        self.socket
+            .async_io(Interest::READABLE, |frames| read(frames, buffer))
+            .await
+    }
+
+    /// Throws away what waits to be read; how many frames that were.
+    pub fn discard(&self) -> usize {
+        let mut buffer = [0; 64];
+        let mut discarded = 0;
+        while read(self.socket.get_ref(), &mut buffer).is_ok() {
+            discarded += 1;
+        }
+        discarded
+    }
+
+    /// Sends a whole Ethernet frame at once. Errors: `EAGAIN` or `ENOBUFS` when the queue is full
+    /// (the frame is lost, as on any link), `ENETDOWN` when the interface is down.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        self.socket.get_ref().0.send(frame).map(drop)
+    }
+}
+
+fn read(frames: &Frames, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
+    let (length, from) = recvfrom::<LinkAddr>(frames.as_raw_fd(), buffer)?;
+    Ok((length, from.is_some_and(|from| from.pkttype() == OUTGOING)))
+}
+
+fn bind(socket: &Socket, ifindex: u32) -> io::Result<()> {
+    let address = libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as u16,
+        sll_protocol: (libc::ETH_P_ALL as u16).to_be(),
+        sll_ifindex: i32::try_from(ifindex).map_err(io::Error::other)?,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    // SAFETY: `address` is an initialised sockaddr_ll that outlives the call, and `length` is its
+    // size in bytes.
+    let done = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}

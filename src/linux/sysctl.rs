@@ -1,0 +1,98 @@
+//! Kernel settings that are changed while the daemon runs, and put back.
+//!
+//! The old value is in the state file before the new one is written, so it can be put back after a
+//! crash too. A setting that somebody else changed in the meantime is left alone.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::state::{Saved, StateDir};
+
+/// Where the kernel shows its settings.
+const ROOT: &str = "/proc/sys";
+
+/// `arp_announce` of an interface: how the kernel chooses the sender address of its ARP requests.
+pub fn arp_announce(interface: &str) -> String {
+    format!("net/ipv4/conf/{interface}/arp_announce")
+}
+
+/// `tcp_mtu_probing`: path MTU discovery without ICMP, which the TCP rewriting rules do not carry.
+pub const TCP_MTU_PROBING: &str = "net/ipv4/tcp_mtu_probing";
+
+/// Writes `value` to the setting at `path` (below `/proc/sys`) and saves what was there before;
+/// nothing is saved when it has that value already.
+pub fn set(dir: &mut StateDir, path: &str, value: &str) -> io::Result<()> {
+    let file = file(path);
+    let now = read(&file)?;
+    if now == value {
+        return Ok(());
+    }
+    let saved = dir.state.sysctls.get(path);
+    // Only the first value is the one from before us.
+    let was = saved
+        .filter(|saved| saved.set == now)
+        .map_or(now, |saved| saved.was.clone());
+    dir.state.sysctls.insert(
+        path.to_owned(),
+        Saved {
+            was,
+            set: value.to_owned(),
+        },
+    );
+    dir.save()?;
+    fs::write(&file, value).map_err(|error| named(&file, &error))
+}
+
+/// Puts one setting back.
+pub fn restore(dir: &mut StateDir, path: &str) -> io::Result<()> {
+    let Some(saved) = dir.state.sysctls.remove(path) else {
+        return Ok(());
+    };
+    put_back(path, &saved)?;
+    dir.save()
+}
+
+/// Puts every saved setting back; which ones were changed by this, and those that would not go
+/// back with the reason. A setting that is gone, with its interface, is done.
+pub fn restore_all(dir: &mut StateDir) -> io::Result<(Vec<String>, Vec<io::Error>)> {
+    let (mut restored, mut failed) = (Vec::new(), Vec::new());
+    for (path, saved) in dir.state.sysctls.clone() {
+        match put_back(&path, &saved) {
+            Ok(changed) => {
+                dir.state.sysctls.remove(&path);
+                restored.extend(changed.then_some(path));
+            }
+            Err(error) => failed.push(error),
+        }
+    }
+    dir.save()?;
+    Ok((restored, failed))
+}
+
+/// Whether the value was written: not if the setting is gone or is no longer as we set it.
+fn put_back(path: &str, saved: &Saved) -> io::Result<bool> {
+    let file = file(path);
+    match read(&file) {
+        Ok(now) if now == saved.set => {
+            fs::write(&file, &saved.was).map_err(|error| named(&file, &error))?;
+            Ok(true)
+        }
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn file(path: &str) -> PathBuf {
+    Path::new(ROOT).join(path)
+}
+
+fn read(file: &Path) -> io::Result<String> {
+    let value = fs::read_to_string(file).map_err(|error| named(file, &error))?;
+    Ok(value.trim().to_owned())
+}
+
+fn named(file: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", file.display()))
+}
