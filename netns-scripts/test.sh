@@ -24,7 +24,7 @@ fi
 "$CARGO" test --locked --workspace --doc -- "$@"
 
 # A test that cannot run prints one line that begins with `skipped: ` and says why.
-skips=$(sed -n 's/.*\(skipped: .*\)/\1/p' "$log" | sort | uniq -c)
+skips=$(sed -nE 's/.*(skipped: .*|test [^ ]+ ... ignored, .*)/\1/p' "$log" | sort | uniq -c)
 if [[ -n $skips ]]; then
     printf '\nnot run here (how often, why):\n%s\n' "$skips"
 fi

@@ -146,8 +146,12 @@ impl<'a> Frame<'a> {
         }
         let sender = arp.sender_ipv4_addr();
         let target = arp.target_ipv4_addr();
-        // RFC 1122 §3.2.1.3: a group or the broadcast address is never a source.
-        if sender.is_multicast() || sender.is_broadcast() {
+        // RFC 1122 §3.2.1.3: a group or the broadcast address is never a source; nobody resolves
+        // one either (§3.3.1).
+        if [sender, target]
+            .iter()
+            .any(|ip| ip.is_multicast() || ip.is_broadcast())
+        {
             return Err(Ignored::Malformed);
         }
         match arp.operation {
