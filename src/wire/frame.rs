@@ -53,8 +53,15 @@ pub struct Request {
     pub source: IpAddr,
     /// The address asked for.
     pub target: IpAddr,
-    /// The frame was sent to one host (an unreachability probe), not to a group.
-    pub unicast: bool,
+    /// The frame's destination: a group, or one host in an unreachability probe.
+    pub destination: Mac,
+}
+
+impl Request {
+    /// Whether the request went to one host: it asks whether that one still lives.
+    pub fn is_probe(&self) -> bool {
+        !is_group(self.destination)
+    }
 }
 
 /// An ARP reply, a gratuitous ARP or a neighbour advertisement.
@@ -160,7 +167,7 @@ impl<'a> Frame<'a> {
                 mac,
                 source: sender.into(),
                 target: target.into(),
-                unicast: !is_group(destination),
+                destination,
             })),
             ArpOperation::REQUEST | ArpOperation::REPLY => Ok(Self::Answer(Answer {
                 mac,
@@ -205,7 +212,7 @@ impl<'a> Frame<'a> {
                     mac,
                     source: source.into(),
                     target: target_of(ns.target_address())?,
-                    unicast: !is_group(destination),
+                    destination,
                 }))
             }
             (

@@ -18,6 +18,7 @@ mod record;
 mod statement;
 
 pub use hello::Hello;
+pub(crate) use message::hash;
 pub use message::{Authentication, Message};
 pub use option::MessageOption;
 pub use query::Query;

@@ -1,0 +1,503 @@
+//! One link of a host: the machines side by side, and how they feed each other.
+
+use core::net::IpAddr;
+use std::collections::VecDeque;
+
+use super::{Config, Event, JoinOptions, LinkId, LinkState};
+use crate::addr::{Class, Prefix};
+use crate::proto::member::{Identity, Member, MemberEvent, Speech};
+use crate::proto::ownership::{self, Candidate, Own, Ownership};
+use crate::proto::random::Random;
+use crate::proto::resolver::{self, Resolver};
+use crate::proto::responder::Responder;
+use crate::proto::view::{Change, Peer, Source, View};
+use crate::proto::{Reason, Timing, earliest};
+use crate::time::{Duration, Instant};
+use crate::wire::frame::{self, Answer, Frame, Request};
+use crate::wire::{
+    Authentication, MemberId, Message, Query, Record, RecordAddress, Statement, StatementKind,
+};
+
+/// Answers to a query are spread over this span, or over a quarter of a hello interval where
+/// that is shorter.
+const MAX_RESPONSE: Duration = Duration::from_millis(100);
+
+type Used = Result<&'static str, Option<Reason>>;
+
+/// One link of a host.
+#[derive(Debug)]
+pub struct Link {
+    id: LinkId,
+    state: Option<LinkState>,
+    class: Class,
+    timing: Timing,
+    epoch: u64,
+    queries: u32,
+    member: Member,
+    view: View,
+    ownership: Ownership,
+    responder: Responder,
+    resolver: Option<Resolver>,
+    /// Who owns what has to be worked out again.
+    stale: bool,
+    frames: VecDeque<(&'static str, Vec<u8>)>,
+    events: VecDeque<Event>,
+}
+
+impl Link {
+    pub(super) fn new(
+        id: LinkId,
+        state: LinkState,
+        config: &Config,
+        secret: [u8; 32],
+        epoch: u64,
+    ) -> Self {
+        let identity = identity(id, &state, &config.name);
+        let ask_interval = config.timing.ask_interval();
+        let mut view = View::new(config.class.clone(), config.limits, ask_interval);
+        view.ask(MemberId::EVERYBODY);
+        Self {
+            id,
+            state: Some(state),
+            class: config.class.clone(),
+            timing: config.timing,
+            epoch,
+            queries: 0,
+            member: Member::new(identity, config.timing, secret, epoch),
+            view,
+            ownership: Ownership::default(),
+            responder: Responder::default(),
+            resolver: config.client.then(Resolver::default),
+            stale: false,
+            frames: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// The link's state; `None` when it is down.
+    pub fn state(&self) -> Option<&LinkState> {
+        self.state.as_ref()
+    }
+
+    /// This host as a member.
+    pub fn member(&self) -> &Member {
+        &self.member
+    }
+
+    /// The other members.
+    pub fn peers(&self) -> impl Iterator<Item = (MemberId, &Peer)> {
+        self.view.peers()
+    }
+
+    /// The members that could act for `target`, best rank first.
+    pub fn ranks(&self, target: IpAddr) -> Vec<Candidate> {
+        ownership::ranks(target, self.own(), &self.view)
+    }
+
+    /// The owner of each prefix that is served on the link.
+    pub fn owners(&self) -> impl Iterator<Item = (Prefix, Candidate)> {
+        self.ownership.owners()
+    }
+
+    /// The client's neighbour entries.
+    pub fn neighbours(&self) -> impl Iterator<Item = (IpAddr, &resolver::Entry)> {
+        self.resolver.iter().flat_map(Resolver::entries)
+    }
+
+    pub(super) fn set_state(&mut self, now: Instant, state: Option<LinkState>) {
+        if state == self.state {
+            return;
+        }
+        let was_down = self.state.is_none();
+        self.state = state;
+        let known = *self.member.identity();
+        self.member.set_identity(
+            now,
+            state.map(|state| Identity {
+                mac: state.mac,
+                ipv4: state.ipv4,
+                ipv6: state.ipv6,
+                mtu: state.mtu,
+                ..known
+            }),
+        );
+        if state.is_none() {
+            self.view.clear();
+            self.ownership.stop();
+            self.clear_neighbours();
+            self.frames.clear();
+        } else if was_down {
+            self.view.ask(MemberId::EVERYBODY);
+        }
+        self.stale = true;
+    }
+
+    pub(super) fn join(&mut self, now: Instant, prefix: Prefix, options: JoinOptions) {
+        let record = Record {
+            address: RecordAddress::Prefix(prefix),
+            draining: false,
+            scope: options.scope,
+            preference: options.preference,
+            lifetime: self.timing.dead_time(),
+            serial: options.serial,
+        };
+        if self.member.join(now, record) {
+            self.view.ask(MemberId::EVERYBODY);
+        }
+        self.stale = true;
+    }
+
+    pub(super) fn leave(&mut self, now: Instant, prefix: Prefix) {
+        let others = ownership::ranks(prefix.network(), None, &self.view);
+        self.member
+            .leave(now, prefix, others.iter().any(|other| !other.draining));
+        self.stale = true;
+    }
+
+    pub(super) fn clear_neighbours(&mut self) {
+        if let Some(resolver) = &mut self.resolver {
+            resolver.clear();
+        }
+    }
+
+    pub(super) fn handle_frame(
+        &mut self,
+        now: Instant,
+        bytes: &[u8],
+        outgoing: bool,
+        random: &mut Random,
+    ) -> Used {
+        if self.state.is_none() {
+            return Err(Some(Reason::NoLink));
+        }
+        let frame = Frame::parse(bytes).map_err(Reason::from_frame)?;
+        match frame {
+            Frame::Request(request) if self.class.contains(request.target) => {
+                self.handle_request(now, &request, outgoing, random)
+            }
+            Frame::Answer(answer) if self.class.contains(answer.target) && !outgoing => {
+                self.handle_answer(now, &answer)
+            }
+            Frame::Message {
+                mac,
+                source,
+                payload,
+            } if !outgoing => {
+                let source = Source {
+                    mac,
+                    address: source,
+                };
+                self.handle_message(now, source, payload, random)
+            }
+            _ => Err(None),
+        }
+    }
+
+    fn handle_request(
+        &mut self,
+        now: Instant,
+        request: &Request,
+        outgoing: bool,
+        random: &mut Random,
+    ) -> Used {
+        if outgoing || request.mac == self.member.identity().mac {
+            let Some(resolver) = &mut self.resolver else {
+                return Err(None);
+            };
+            resolver
+                .handle_question(now, request.target)
+                .map_err(Some)?;
+            return Ok("question");
+        }
+        if request.source.is_unspecified() {
+            return Err(Some(Reason::AddressProbe));
+        }
+        if request.is_probe() && request.destination != self.member.identity().mac {
+            return Err(None);
+        }
+        let ranks = self.ranks(request.target);
+        let Some(rank) = ranks.iter().position(|candidate| candidate.own) else {
+            return Err(Some(Reason::NotServed));
+        };
+        self.responder
+            .handle_request(now, request, rank + 1, random)
+            .map_err(Some)?;
+        self.answer(request);
+        Ok("request")
+    }
+
+    fn handle_answer(&mut self, now: Instant, answer: &Answer) -> Used {
+        let Some(resolver) = &mut self.resolver else {
+            return Err(None);
+        };
+        resolver
+            .handle_answer(now, answer, &self.view)
+            .map_err(Some)?;
+        Ok("answer")
+    }
+
+    fn handle_message(
+        &mut self,
+        now: Instant,
+        source: Source,
+        payload: &[u8],
+        random: &mut Random,
+    ) -> Used {
+        let message = Message::decode(payload).map_err(|error| {
+            Some(match error {
+                crate::wire::Error::Version(_) => Reason::UnknownMessage,
+                _ => Reason::MalformedMessage,
+            })
+        })?;
+        if message.sender() == self.member.identity().id {
+            return Err(Some(Reason::OwnId));
+        }
+        // Without keys every authentication is taken for none: what a signature says is not
+        // checked, and nothing is trusted for having one.
+        let (what, result) = match message {
+            Message::Statement {
+                member, statement, ..
+            } => {
+                let what = match statement.kind {
+                    StatementKind::Anchor => "anchor",
+                    _ => "report",
+                };
+                (
+                    what,
+                    self.view.handle_statement(now, source, member, &statement),
+                )
+            }
+            Message::Hello { member, hello } => {
+                ("hello", self.view.handle_hello(now, source, member, &hello))
+            }
+            Message::Query { query, .. } => {
+                let me = self.member.identity().id;
+                if query.target != me && query.target != MemberId::EVERYBODY {
+                    return Err(None);
+                }
+                ("query", self.member.handle_query(now, &query, random))
+            }
+            Message::Unknown { .. } => return Err(Some(Reason::UnknownMessage)),
+        };
+        result.map(|()| what).map_err(Some)
+    }
+
+    /// Does what is due, and carries what one machine says to the others.
+    pub(super) fn advance(&mut self, now: Instant, random: &mut Random) {
+        self.member.handle_timeout(now, random);
+        self.view.handle_timeout(now);
+        self.drain_member();
+        self.drain_view(now);
+        if self.stale {
+            self.stale = false;
+            let own = own(&self.member);
+            self.ownership.update(own, &self.view);
+            while let Some((prefix, owner)) = self.ownership.poll_event() {
+                self.events.push_back(Event::Owner {
+                    link: self.id,
+                    prefix,
+                    owner,
+                });
+            }
+        }
+        if let Some(resolver) = &mut self.resolver {
+            resolver.handle_timeout(now, &self.view);
+            while let Some(install) = resolver.poll_install() {
+                let (address, mac) = (install.target, install.mac);
+                self.events.push_back(Event::Neighbour {
+                    link: self.id,
+                    address,
+                    mac,
+                });
+            }
+        }
+        while let Some(request) = self.responder.poll_answer(now) {
+            if self
+                .ranks(request.target)
+                .iter()
+                .any(|candidate| candidate.own)
+            {
+                self.answer(&request);
+            }
+        }
+        self.announce(now);
+        if self.state.is_some()
+            && let Some((target, nonce)) = self.view.poll_question(now, random)
+        {
+            self.ask(target, nonce);
+        }
+    }
+
+    pub(super) fn poll_transmit(&mut self) -> Option<(&'static str, Vec<u8>)> {
+        self.frames.pop_front()
+    }
+
+    pub(super) fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.state?;
+        earliest([
+            self.member.poll_timeout(),
+            self.view.poll_timeout(),
+            self.ownership.poll_timeout(),
+            self.responder.poll_timeout(),
+            self.resolver.as_ref().and_then(Resolver::poll_timeout),
+        ])
+    }
+
+    fn drain_member(&mut self) {
+        let link = self.id;
+        while let Some(event) = self.member.poll_event() {
+            self.stale |= event != MemberEvent::Renew;
+            self.events.push_back(match event {
+                MemberEvent::Serve(prefix) => Event::Serve { link, prefix },
+                MemberEvent::Withdraw(prefix) => Event::Withdraw { link, prefix },
+                MemberEvent::Rejoined => {
+                    self.ownership.stop();
+                    self.view.ask(MemberId::EVERYBODY);
+                    Event::Rejoined { link }
+                }
+                MemberEvent::Renew => Event::Lease {
+                    link,
+                    prefixes: self.member.records().prefixes().map(|(p, _)| p).collect(),
+                    lasts: self.timing.dead_time(),
+                },
+            });
+        }
+        while let Some(speech) = self.member.poll_transmit() {
+            let member = self.member.identity().id;
+            let (what, message) = match speech {
+                Speech::Hello(hello) => ("hello", Message::Hello { member, hello }),
+                Speech::Statement(statement) => statement_message(member, statement),
+            };
+            self.send(what, &message);
+        }
+    }
+
+    fn drain_view(&mut self, now: Instant) {
+        while let Some(event) = self.view.poll_event() {
+            self.stale = true;
+            if event.gone.is_empty() {
+                self.ownership.heard(event.id);
+            } else if let Some(own) = own(&self.member) {
+                let mine = |prefix: &&Prefix| own.records.get(prefix).is_some();
+                let asked = || self.responder.asked();
+                let targets: Vec<_> = event
+                    .gone
+                    .iter()
+                    .filter(mine)
+                    .flat_map(|p| ownership::targets(*p, asked()))
+                    .collect();
+                self.ownership
+                    .departed(now, event.id, targets, own, &self.view);
+            }
+            if event.change == Change::Joined {
+                self.ownership.heard(event.id);
+            }
+            let (link, id, change) = (self.id, event.id, event.change);
+            self.events.push_back(Event::Member { link, id, change });
+        }
+    }
+
+    fn announce(&mut self, now: Instant) {
+        let Some(own) = own(&self.member) else {
+            return self.ownership.stop();
+        };
+        while let Some(target) = self.ownership.poll_announcement(now, own, &self.view) {
+            let ipv6 = self.state.and_then(|state| state.ipv6);
+            if let Some(frame) = frame::announcement(target, own.mac, ipv6) {
+                self.frames.push_back(("announcement", frame));
+            }
+        }
+    }
+
+    fn answer(&mut self, request: &Request) {
+        let Some(state) = self.state else { return };
+        if let Some(frame) = frame::answer(request, state.mac, state.ipv6) {
+            self.frames.push_back(("answer", frame));
+        }
+    }
+
+    fn ask(&mut self, target: MemberId, nonce: [u8; 8]) {
+        self.queries += 1;
+        let query = Query {
+            epoch: self.epoch,
+            counter: self.queries,
+            target,
+            nonce,
+            max_response: MAX_RESPONSE.min(self.timing.hello / 4),
+            refresh: false,
+            interval: Duration::ZERO,
+            options: Vec::new(),
+        };
+        let asker = self.member.identity().id;
+        let authentication = Authentication::None;
+        self.send(
+            "query",
+            &Message::Query {
+                asker,
+                query,
+                authentication,
+            },
+        );
+    }
+
+    /// One copy on each family that the link has; the receiver drops the second.
+    fn send(&mut self, what: &'static str, message: &Message) {
+        let Some(state) = self.state else { return };
+        let payload = message.encode();
+        let sources = [state.ipv4.map(IpAddr::from), state.ipv6.map(IpAddr::from)];
+        for source in sources.into_iter().flatten() {
+            self.frames
+                .push_back((what, frame::message(state.mac, source, &payload)));
+        }
+    }
+
+    fn own(&self) -> Option<Own<'_>> {
+        own(&self.member)
+    }
+}
+
+/// This host as a candidate, once it speaks.
+fn own(member: &Member) -> Option<Own<'_>> {
+    let identity = member.identity();
+    let candidate = Own {
+        id: identity.id,
+        mac: identity.mac,
+        records: member.records(),
+    };
+    member.is_active().then_some(candidate)
+}
+
+fn statement_message(member: MemberId, statement: Statement) -> (&'static str, Message) {
+    let what = match statement.kind {
+        StatementKind::Anchor => "anchor",
+        _ => "report",
+    };
+    (
+        what,
+        Message::Statement {
+            member,
+            statement,
+            authentication: Authentication::None,
+        },
+    )
+}
+
+/// Without a key, a member's id is a hash of its name and of its address on the link: stable over
+/// restarts, so that a restarted member replaces itself.
+fn identity(link: LinkId, state: &LinkState, name: &str) -> Identity {
+    let mut text = b"hamp id without key 1".to_vec();
+    text.extend(state.mac);
+    text.extend(name.as_bytes());
+    Identity {
+        id: MemberId(crate::wire::hash(&text)),
+        interface: link.0,
+        mac: state.mac,
+        ipv4: state.ipv4,
+        ipv6: state.ipv6,
+        mtu: state.mtu,
+    }
+}

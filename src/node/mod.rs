@@ -1,0 +1,367 @@
+//! One host: the machines it is configured for, on each of its links.
+//!
+//! A node is the only thing that a runner drives: the daemon over packet sockets, the user-space
+//! stack over smoltcp's devices, the simulator in virtual time. Whole Ethernet frames go in and
+//! out. After each `handle_*` or command, drain [`Node::poll_transmit`] and [`Node::poll_event`],
+//! then sleep until [`Node::poll_timeout`].
+
+mod link;
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+use std::collections::{BTreeMap, VecDeque};
+
+pub use crate::proto::ownership::Candidate as Owner;
+pub use crate::proto::view::{Change, Limits};
+
+use crate::addr::{Class, Prefix};
+use crate::proto::random::Random;
+use crate::proto::{Counters, Reason, Timing, earliest};
+use crate::time::{Duration, Instant};
+use crate::wire::frame::Mac;
+use crate::wire::{MemberId, Scope};
+pub use link::Link;
+
+/// What a node is.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The host's name; part of its member ids as long as members have no keys.
+    pub name: String,
+    /// The anycast class.
+    pub class: Class,
+    /// The timers it states as a member.
+    pub timing: Timing,
+    /// Whether it looks after its kernel's neighbour entries for the class.
+    pub client: bool,
+    /// How much it remembers of others, per link.
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            name: "localhost".into(),
+            class: Class::default(),
+            timing: Timing::default(),
+            client: false,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// A link of the host: its interface index on Linux.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u32);
+
+/// A link that is up, and this host's addresses on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkState {
+    /// Link-layer address.
+    pub mac: Mac,
+    /// IPv4 unicast address.
+    pub ipv4: Option<Ipv4Addr>,
+    /// IPv6 unicast address, global rather than link-local where there is one.
+    pub ipv6: Option<Ipv6Addr>,
+    /// The link's MTU in bytes.
+    pub mtu: u16,
+}
+
+/// How a prefix is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JoinOptions {
+    /// Higher is preferred.
+    pub preference: u16,
+    /// How far routers may carry the prefix.
+    pub scope: Scope,
+    /// Version of the data that the service answers from.
+    pub serial: Option<u32>,
+}
+
+impl Default for JoinOptions {
+    fn default() -> Self {
+        Self {
+            preference: 100,
+            scope: Scope::Global,
+            serial: None,
+        }
+    }
+}
+
+/// Why a prefix cannot be joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    /// The prefix does not lie in the class.
+    #[error("{0} is not in the anycast class")]
+    OutsideClass(Prefix),
+    /// It is served already.
+    #[error("{0} is served already")]
+    Joined(Prefix),
+    /// More prefixes than others would remember.
+    #[error("more than {0} prefixes")]
+    TooMany(usize),
+}
+
+/// Why a prefix cannot be left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LeaveError {
+    /// It is not served.
+    #[error("{0} is not served here")]
+    NotJoined(Prefix),
+}
+
+/// A frame to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Transmit {
+    /// Where.
+    pub link: LinkId,
+    /// The whole Ethernet frame.
+    pub frame: Vec<u8>,
+}
+
+/// What the runner has to do, or may tell people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Serve `prefix` on `link`: configure it, open its gate for `lasts`, join its groups.
+    Serve {
+        /// Where.
+        link: LinkId,
+        /// What.
+        prefix: Prefix,
+    },
+    /// Stop serving `prefix` on `link`: close its gate, remove it.
+    Withdraw {
+        /// Where.
+        link: LinkId,
+        /// What.
+        prefix: Prefix,
+    },
+    /// What is served on `link` may be served for `lasts` from now on; not a moment longer
+    /// without another lease, since others act then.
+    Lease {
+        /// Where.
+        link: LinkId,
+        /// All that is served there.
+        prefixes: Vec<Prefix>,
+        /// The dead time.
+        lasts: Duration,
+    },
+    /// The kernel's neighbour entry for `address` on `link`: reachable at `mac`, or none.
+    Neighbour {
+        /// Where.
+        link: LinkId,
+        /// An anycast address.
+        address: core::net::IpAddr,
+        /// Its link-layer address.
+        mac: Option<Mac>,
+    },
+    /// Something became of another member.
+    Member {
+        /// Where.
+        link: LinkId,
+        /// Who.
+        id: MemberId,
+        /// What.
+        change: Change,
+    },
+    /// A prefix has another owner.
+    Owner {
+        /// Where.
+        link: LinkId,
+        /// What.
+        prefix: Prefix,
+        /// Who, if anybody.
+        owner: Option<Owner>,
+    },
+    /// This member slept for longer than its dead time, or its link was down: it joins as new.
+    Rejoined {
+        /// Where.
+        link: LinkId,
+    },
+}
+
+/// One host.
+#[derive(Debug)]
+pub struct Node {
+    config: Config,
+    secret: [u8; 32],
+    epoch: u64,
+    random: Random,
+    joined: BTreeMap<Prefix, JoinOptions>,
+    links: BTreeMap<LinkId, Link>,
+    counters: Counters,
+    transmits: VecDeque<Transmit>,
+    events: VecDeque<Event>,
+}
+
+impl Node {
+    /// A host without links. `secret` is 256 bits that nobody else knows; `epoch` is larger in
+    /// every life of the host than in the one before (milliseconds since 1970 on Linux).
+    pub fn new(config: Config, secret: [u8; 32], epoch: u64) -> Self {
+        let mut text = b"hamp random seed".to_vec();
+        text.extend(secret);
+        let seed = u64::from_be_bytes(crate::wire::hash(&text));
+        Self {
+            config,
+            secret,
+            epoch,
+            random: Random::new(seed),
+            joined: BTreeMap::new(),
+            links: BTreeMap::new(),
+            counters: Counters::default(),
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// A link came up, changed its addresses, or (`None`) went down.
+    pub fn handle_link(&mut self, now: Instant, id: LinkId, state: Option<LinkState>) {
+        match (self.links.get_mut(&id), state) {
+            (Some(link), _) => link.set_state(now, state),
+            (None, None) => return,
+            (None, Some(state)) => {
+                let mut link = Link::new(id, state, &self.config, self.secret, self.epoch);
+                for (prefix, options) in &self.joined {
+                    link.join(now, *prefix, *options);
+                }
+                self.links.insert(id, link);
+            }
+        }
+        self.advance(now, id);
+    }
+
+    /// A frame was seen on a link: ARP, neighbour discovery or a message of ours. `outgoing`
+    /// tells that our own kernel sent it.
+    pub fn handle_frame(&mut self, now: Instant, id: LinkId, frame: &[u8], outgoing: bool) {
+        // What is due comes first: after a long sleep this host may not act on what it believes.
+        self.advance(now, id);
+        let result = match self.links.get_mut(&id) {
+            Some(link) => link.handle_frame(now, frame, outgoing, &mut self.random),
+            None => Err(Some(Reason::NoLink)),
+        };
+        match result {
+            Ok(what) => self.counters.count_received(what),
+            Err(Some(reason)) => self.counters.count_ignored(reason),
+            Err(None) => {}
+        }
+        self.advance(now, id);
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let links: Vec<_> = self.links.keys().copied().collect();
+        links.into_iter().for_each(|id| self.advance(now, id));
+    }
+
+    /// Serves `prefix` on every link.
+    ///
+    /// # Errors
+    /// The prefix is not anycast, or is served already.
+    pub fn join(
+        &mut self,
+        now: Instant,
+        prefix: Prefix,
+        options: JoinOptions,
+    ) -> Result<(), JoinError> {
+        let prefix = prefix.trunc();
+        if !self.config.class.covers(&prefix) {
+            return Err(JoinError::OutsideClass(prefix));
+        }
+        if self.joined.contains_key(&prefix) {
+            return Err(JoinError::Joined(prefix));
+        }
+        if self.joined.len() >= self.config.limits.records {
+            return Err(JoinError::TooMany(self.config.limits.records));
+        }
+        self.joined.insert(prefix, options);
+        self.links
+            .values_mut()
+            .for_each(|link| link.join(now, prefix, options));
+        self.handle_timeout(now);
+        Ok(())
+    }
+
+    /// Stops serving `prefix`: at once where nobody else serves it, else when another member has
+    /// taken over. [`Event::Withdraw`] tells when that is done on each link.
+    ///
+    /// # Errors
+    /// The prefix is not served.
+    pub fn leave(&mut self, now: Instant, prefix: Prefix) -> Result<(), LeaveError> {
+        let prefix = prefix.trunc();
+        self.joined
+            .remove(&prefix)
+            .ok_or(LeaveError::NotJoined(prefix))?;
+        self.links
+            .values_mut()
+            .for_each(|link| link.leave(now, prefix));
+        self.handle_timeout(now);
+        Ok(())
+    }
+
+    /// Leaves everything and gives back every neighbour entry; done when [`Self::is_idle`].
+    pub fn shutdown(&mut self, now: Instant) {
+        let joined: Vec<_> = self.joined.keys().copied().collect();
+        for prefix in joined {
+            // NOTE(unwrap): not an unwrap; every prefix of the list is joined.
+            let _ = self.leave(now, prefix);
+        }
+        self.links.values_mut().for_each(Link::clear_neighbours);
+        self.handle_timeout(now);
+    }
+
+    /// Whether nothing is served and nothing is left to say.
+    pub fn is_idle(&self) -> bool {
+        self.transmits.is_empty() && self.links.values().all(|link| link.member().is_idle())
+    }
+
+    /// The next frame to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// What to do next.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] has something to do. May change with every other call.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        earliest(self.links.values().map(Link::poll_timeout))
+    }
+
+    /// What the node is.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What is served, and how.
+    pub fn joined(&self) -> impl Iterator<Item = (Prefix, JoinOptions)> {
+        self.joined
+            .iter()
+            .map(|(prefix, options)| (*prefix, *options))
+    }
+
+    /// The links, for `status`.
+    pub fn links(&self) -> impl Iterator<Item = (LinkId, &Link)> {
+        self.links.iter().map(|(id, link)| (*id, link))
+    }
+
+    /// What was received, sent and ignored.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn advance(&mut self, now: Instant, id: LinkId) {
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        link.advance(now, &mut self.random);
+        while let Some((what, frame)) = link.poll_transmit() {
+            self.counters.count_sent(what);
+            self.transmits.push_back(Transmit { link: id, frame });
+        }
+        while let Some(event) = link.poll_event() {
+            self.events.push_back(event);
+        }
+    }
+}

@@ -1,0 +1,595 @@
+//! The member: says on one link what this host serves, and that it lives.
+//!
+//! | phase | on join | on the phase's timer | on a query | on link down |
+//! |---|---|---|---|---|
+//! | Idle | Listening | – | ignored | Down |
+//! | Listening | record added | Active: serve, report, hello | ignored | Down |
+//! | Active | record added, report | hello, repeats, answers | answer at a random time | Down |
+//! | Down | record added | – | – | – |
+//!
+//! A host listens before it speaks, so that its first rank is the right one. A leave has two
+//! steps: the record is marked as draining, so that another member takes over while this one
+//! still serves, and is withdrawn after that. A member that finds that it slept for longer than
+//! its dead time was declared dead meanwhile: it starts a new epoch and listens again.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::chain::Chain;
+use super::random::Random;
+use super::record_set::RecordSet;
+use super::{Reason, Timing, earliest};
+use crate::addr::Prefix;
+use crate::time::{Duration, Instant};
+use crate::wire::{
+    ChainId, ChainValue, Hello, MemberId, MessageOption, Query, Record, RecordAddress, Statement,
+    StatementKind,
+};
+
+/// How long a member listens before it reports for the first time.
+pub const LISTEN: Duration = Duration::from_millis(500);
+/// How long a leaving member serves on, so that its successor's announcement has arrived.
+pub const DRAIN: Duration = Duration::from_secs(1);
+/// How often a report is sent in all (RFC 3376 §8.1: robustness variable).
+pub const ROBUSTNESS: u8 = 2;
+/// A report is repeated at a random time within this span (RFC 3376 §8.11).
+pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Nonces that one answer carries at most.
+const MAX_NONCES: usize = 32;
+/// Bytes of a datagram that are not records: IPv6 and UDP headers, fixed fields, a nonces option
+/// and the longest trailer.
+const OVERHEAD: usize = 48 + 160 + 4 + 8 * MAX_NONCES + 64;
+
+/// Who the member is on its link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// Its id.
+    pub id: MemberId,
+    /// Its number for the link.
+    pub interface: u32,
+    /// Its link-layer address.
+    pub mac: [u8; 6],
+    /// Its IPv4 unicast address.
+    pub ipv4: Option<core::net::Ipv4Addr>,
+    /// Its IPv6 unicast address.
+    pub ipv6: Option<core::net::Ipv6Addr>,
+    /// The link's MTU in bytes.
+    pub mtu: u16,
+}
+
+/// What the member has to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Speech {
+    /// A report or an anchor.
+    Statement(Statement),
+    /// A hello.
+    Hello(Hello),
+}
+
+/// What the member's host has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberEvent {
+    /// Serve a prefix from now on.
+    Serve(Prefix),
+    /// Stop serving a prefix.
+    Withdraw(Prefix),
+    /// What is served may go on being served for a dead time.
+    Renew,
+    /// The member slept for longer than its dead time, or its link came back: it starts anew.
+    Rejoined,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Idle,
+    Listening { until: Instant },
+    Active,
+    Down,
+}
+
+/// A chain and the id that its generation gives it.
+#[derive(Debug)]
+struct Live {
+    chain: Chain,
+    id: ChainId,
+}
+
+/// The member machine of one link.
+#[derive(Debug)]
+pub struct Member {
+    identity: Identity,
+    timing: Timing,
+    secret: [u8; 32],
+    phase: Phase,
+    epoch: u64,
+    born: Instant,
+    counter: u32,
+    generation: u32,
+    records: RecordSet,
+    /// Prefixes that are being drained, and until when.
+    draining: BTreeMap<Prefix, Instant>,
+    /// What has changed since `base` and is not repeated often enough yet.
+    changes: BTreeMap<RecordAddress, Record>,
+    base: Option<u32>,
+    chains: u32,
+    digest: [u8; 16],
+    chain: Option<Live>,
+    next_chain: Option<Live>,
+    hello_at: Option<Instant>,
+    repeat_at: Option<Instant>,
+    repeats: u8,
+    answer_at: Option<Instant>,
+    answered: Option<Instant>,
+    nonces: Vec<[u8; 8]>,
+    speech: VecDeque<Speech>,
+    events: VecDeque<MemberEvent>,
+}
+
+impl Member {
+    /// A member that serves nothing yet. `secret` seeds its chains; `epoch` must be larger than
+    /// in every earlier life of the same id (the runner uses milliseconds since 1970).
+    pub fn new(identity: Identity, timing: Timing, secret: [u8; 32], epoch: u64) -> Self {
+        Self {
+            identity,
+            timing,
+            secret,
+            phase: Phase::Idle,
+            epoch,
+            born: Instant::ZERO,
+            counter: 0,
+            generation: 0,
+            records: RecordSet::default(),
+            draining: BTreeMap::new(),
+            changes: BTreeMap::new(),
+            base: None,
+            chains: 0,
+            digest: RecordSet::default().digest(),
+            chain: None,
+            next_chain: None,
+            hello_at: None,
+            repeat_at: None,
+            repeats: 0,
+            answer_at: None,
+            answered: None,
+            nonces: Vec::new(),
+            speech: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Who the member is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What the member serves, or will once it has listened.
+    pub fn records(&self) -> &RecordSet {
+        &self.records
+    }
+
+    /// Whether the member speaks, answers and acts.
+    pub fn is_active(&self) -> bool {
+        self.phase == Phase::Active
+    }
+
+    /// Whether nothing is left to do: nothing served, nothing to repeat.
+    pub fn is_idle(&self) -> bool {
+        self.records.is_empty() && (self.repeats == 0 || self.phase == Phase::Down)
+    }
+
+    /// The phase's name, for `status`.
+    pub fn phase(&self) -> &'static str {
+        match self.phase {
+            Phase::Idle => "idle",
+            Phase::Listening { .. } => "listening",
+            Phase::Active => "active",
+            Phase::Down => "down",
+        }
+    }
+
+    /// When this life on the link began, and its number.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Serves `record` from now on, or changes how it is served.
+    ///
+    /// Returns whether the member starts to listen, so that its host should ask who is there.
+    pub fn join(&mut self, now: Instant, record: Record) -> bool {
+        if let Some(prefix) = record.prefix() {
+            self.draining.remove(&prefix);
+        }
+        let started = self.phase == Phase::Idle;
+        self.records.apply(record.clone());
+        match self.phase {
+            Phase::Idle => self.listen(now),
+            Phase::Active => {
+                if let Some(prefix) = record.prefix() {
+                    self.events.push_back(MemberEvent::Serve(prefix));
+                    self.events.push_back(MemberEvent::Renew);
+                }
+                self.change(now, record);
+            }
+            Phase::Listening { .. } | Phase::Down => {}
+        }
+        started
+    }
+
+    /// Stops serving `prefix`: after draining it where `successor` says that somebody can take
+    /// over, at once otherwise. Returns false when it is not served.
+    pub fn leave(&mut self, now: Instant, prefix: Prefix, successor: bool) -> bool {
+        let Some(record) = self.records.get(&prefix) else {
+            return false;
+        };
+        let record = Record {
+            draining: true,
+            ..record.clone()
+        };
+        if self.phase == Phase::Active && successor {
+            if !self.draining.contains_key(&prefix) {
+                self.draining.insert(prefix, now + DRAIN);
+                self.records.apply(record.clone());
+                self.change(now, record);
+            }
+        } else {
+            self.withdraw(now, prefix);
+        }
+        true
+    }
+
+    /// Takes a new link state: `None` when the link is down or has no address.
+    pub fn set_identity(&mut self, now: Instant, identity: Option<Identity>) {
+        match (identity, self.phase) {
+            (None, Phase::Down) => {}
+            (None, _) => {
+                self.phase = Phase::Down;
+                self.hello_at = None;
+                self.repeat_at = None;
+                self.answer_at = None;
+            }
+            (Some(identity), Phase::Down) => {
+                self.identity = identity;
+                self.restart(now);
+            }
+            (Some(identity), _) if identity != self.identity => {
+                // New addresses are a new statement about everything.
+                self.identity = identity;
+                if self.phase == Phase::Active {
+                    self.base = None;
+                    self.publish(now);
+                }
+            }
+            (Some(_), _) => {}
+        }
+    }
+
+    /// Takes a query for this member or for everybody.
+    ///
+    /// # Errors
+    /// Why it draws no answer.
+    pub fn handle_query(
+        &mut self,
+        now: Instant,
+        query: &Query,
+        random: &mut Random,
+    ) -> Result<(), Reason> {
+        if self.phase != Phase::Active {
+            return Err(Reason::NotMember);
+        }
+        if self.nonces.len() == MAX_NONCES {
+            return Err(Reason::RateLimited);
+        }
+        self.nonces.push(query.nonce);
+        let mut at = now + random.span(query.max_response);
+        if let Some(answered) = self.answered {
+            at = at.max(answered + self.timing.ask_interval());
+        }
+        self.answer_at = Some(self.answer_at.map_or(at, |planned| planned.min(at)));
+        Ok(())
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant, random: &mut Random) {
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if let Some(hello_at) = self.hello_at
+            && now >= hello_at + self.timing.dead_time()
+        {
+            // Everybody else has declared this member dead: what it thinks it owns, it does not.
+            return self.restart(now);
+        }
+        if let Phase::Listening { until } = self.phase
+            && until <= now
+        {
+            self.activate(now);
+        }
+        let drained: Vec<_> = self
+            .draining
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(p, _)| *p)
+            .collect();
+        for prefix in drained {
+            self.withdraw(now, prefix);
+        }
+        if due(self.hello_at) {
+            self.hello(now);
+        }
+        if due(self.repeat_at) {
+            self.report_changes(now);
+            self.repeats = self.repeats.saturating_sub(1);
+            self.plan_repeat(now, random);
+        }
+        if self.repeats > 0 && self.repeat_at.is_none() {
+            self.plan_repeat(now, random);
+        }
+        if due(self.answer_at) {
+            self.answer_at = None;
+            self.answered = Some(now);
+            self.report_all(now);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.phase == Phase::Down {
+            return None;
+        }
+        let listening = match self.phase {
+            Phase::Listening { until } => Some(until),
+            _ => None,
+        };
+        let unplanned = (self.repeats > 0 && self.repeat_at.is_none()).then_some(Instant::ZERO);
+        let drained = self.draining.values().min().copied();
+        earliest([
+            listening,
+            drained,
+            self.hello_at,
+            self.repeat_at,
+            unplanned,
+            self.answer_at,
+        ])
+    }
+
+    /// What the member has to say, oldest first.
+    pub fn poll_transmit(&mut self) -> Option<Speech> {
+        self.speech.pop_front()
+    }
+
+    /// What the host has to do, oldest first.
+    pub fn poll_event(&mut self) -> Option<MemberEvent> {
+        self.events.pop_front()
+    }
+
+    fn listen(&mut self, now: Instant) {
+        self.phase = Phase::Listening {
+            until: now + LISTEN,
+        };
+        self.born = now;
+    }
+
+    /// A new life: nothing said before counts.
+    fn restart(&mut self, now: Instant) {
+        self.epoch += 1;
+        self.counter = 0;
+        self.hello_at = None;
+        self.repeat_at = None;
+        self.repeats = 0;
+        self.answer_at = None;
+        self.nonces.clear();
+        self.speech.clear();
+        // What was being drained has been drained by now.
+        let draining: Vec<_> = core::mem::take(&mut self.draining).into_keys().collect();
+        for prefix in draining {
+            self.records.apply(withdrawal(prefix));
+            self.events.push_back(MemberEvent::Withdraw(prefix));
+        }
+        self.phase = Phase::Idle;
+        if !self.records.is_empty() {
+            self.events.push_back(MemberEvent::Rejoined);
+            self.listen(now);
+        }
+    }
+
+    fn activate(&mut self, now: Instant) {
+        self.phase = Phase::Active;
+        for (prefix, _) in self.records.prefixes() {
+            self.events.push_back(MemberEvent::Serve(prefix));
+        }
+        self.events.push_back(MemberEvent::Renew);
+        self.base = None;
+        self.publish(now);
+    }
+
+    fn withdraw(&mut self, now: Instant, prefix: Prefix) {
+        self.draining.remove(&prefix);
+        let record = withdrawal(prefix);
+        self.records.apply(record.clone());
+        self.events.push_back(MemberEvent::Withdraw(prefix));
+        match self.phase {
+            Phase::Active => self.change(now, record),
+            Phase::Listening { .. } if self.records.is_empty() => self.phase = Phase::Idle,
+            _ => {}
+        }
+    }
+
+    /// Makes a new generation that differs from the last by `record`, and says so.
+    fn change(&mut self, now: Instant, record: Record) {
+        if self.base.is_none() && self.repeats == 0 {
+            self.base = Some(self.generation);
+            self.changes.clear();
+        }
+        self.changes.insert(record.address.clone(), record);
+        self.publish(now);
+    }
+
+    fn publish(&mut self, now: Instant) {
+        self.generation += 1;
+        self.digest = self.records.digest();
+        let index = self.index(now);
+        self.chain = Some(self.new_chain(index));
+        self.next_chain = None;
+        self.report_changes(now);
+        self.repeats = ROBUSTNESS - 1;
+        self.repeat_at = None;
+        self.hello_at = Some(self.hello_time(index + 1));
+    }
+
+    fn plan_repeat(&mut self, now: Instant, random: &mut Random) {
+        if self.repeats > 0 {
+            self.repeat_at = Some(now + random.span(REPORT_INTERVAL));
+            return;
+        }
+        self.repeat_at = None;
+        self.base = None;
+        self.changes.clear();
+        if self.records.is_empty() && self.phase == Phase::Active {
+            self.phase = Phase::Idle;
+            self.hello_at = None;
+        }
+    }
+
+    fn hello(&mut self, now: Instant) {
+        let index = self.index(now);
+        self.hello_at = Some(self.hello_time(index + 1));
+        if self
+            .chain
+            .as_ref()
+            .is_some_and(|live| index > live.chain.last())
+        {
+            self.chain = self.next_chain.take();
+        }
+        let Some(live) = &self.chain else { return };
+        if let Some(value) = live.chain.value(index) {
+            let hello = Hello {
+                chain: live.id,
+                index,
+                value,
+            };
+            self.speech.push_back(Speech::Hello(hello));
+        }
+        self.events.push_back(MemberEvent::Renew);
+        if self.next_chain.is_none() && live.chain.ends_soon(index) {
+            let next = self.new_chain(live.chain.last());
+            let statement = self.statement(now, StatementKind::Anchor, Vec::new(), &next);
+            self.next_chain = Some(next);
+            self.say(statement);
+        }
+    }
+
+    /// What has changed, or everything where a receiver could have nothing to apply it to.
+    fn report_changes(&mut self, now: Instant) {
+        let Some(base) = self.base else {
+            return self.report_all(now);
+        };
+        let changes: Vec<_> = self.changes.values().cloned().collect();
+        let fits = self.split(changes.iter()).len() <= 1;
+        let Some(live) = self.chain.as_ref().filter(|_| fits) else {
+            return self.report_all(now);
+        };
+        let statement = self.statement(now, StatementKind::Delta { base }, changes, live);
+        self.say(statement);
+    }
+
+    /// All records, in as many parts as the link needs; the first carries the nonces answered.
+    fn report_all(&mut self, now: Instant) {
+        let parts = self.split(self.records.iter());
+        let count = u8::try_from(parts.len()).unwrap_or(u8::MAX);
+        for (part, records) in (0..count).zip(parts) {
+            let Some(live) = &self.chain else { return };
+            let kind = StatementKind::Full { part, parts: count };
+            let mut statement = self.statement(now, kind, records, live);
+            let nonces = core::mem::take(&mut self.nonces);
+            if !nonces.is_empty() {
+                statement.options.push(MessageOption::Nonces(nonces));
+            }
+            self.say(statement);
+        }
+    }
+
+    fn split<'a>(&self, records: impl Iterator<Item = &'a Record>) -> Vec<Vec<Record>> {
+        let room = usize::from(self.identity.mtu)
+            .saturating_sub(OVERHEAD)
+            .max(64);
+        let mut parts = vec![Vec::new()];
+        let mut left = room;
+        for record in records {
+            let mut bytes = Vec::new();
+            record.write(&mut bytes);
+            if bytes.len() > left {
+                parts.push(Vec::new());
+                left = room;
+            }
+            left -= bytes.len();
+            let last = parts.len() - 1;
+            parts[last].push(record.clone());
+        }
+        parts
+    }
+
+    fn statement(
+        &self,
+        now: Instant,
+        kind: StatementKind,
+        records: Vec<Record>,
+        live: &Live,
+    ) -> Statement {
+        Statement {
+            kind,
+            interface: self.identity.interface,
+            epoch: self.epoch,
+            counter: 0,
+            time: now.saturating_duration_since(self.born),
+            generation: self.generation,
+            digest: self.digest,
+            ipv4: self.identity.ipv4,
+            ipv6: self.identity.ipv6,
+            mac: self.identity.mac,
+            hello_interval: self.timing.hello,
+            dead_hellos: self.timing.dead_hellos,
+            chain: live.chain.parameters(),
+            records,
+            options: Vec::new(),
+        }
+    }
+
+    fn say(&mut self, mut statement: Statement) {
+        self.counter += 1;
+        statement.counter = self.counter;
+        self.speech.push_back(Speech::Statement(statement));
+    }
+
+    fn new_chain(&mut self, base: u32) -> Live {
+        self.chains += 1;
+        let mut text = b"hamp chain seed".to_vec();
+        text.extend(self.secret);
+        text.extend(self.identity.id.0);
+        text.extend(self.epoch.to_be_bytes());
+        text.extend(self.chains.to_be_bytes());
+        let seed: ChainValue = crate::wire::hash(&text);
+        let chain = Chain::new(self.identity.id, seed, base);
+        let mut live = Live { chain, id: [0; 8] };
+        let statement = self.statement(self.born, StatementKind::Anchor, Vec::new(), &live);
+        live.id = statement.chain_id(self.identity.id);
+        live
+    }
+
+    /// The member's time in hello intervals.
+    fn index(&self, now: Instant) -> u32 {
+        let elapsed = now.saturating_duration_since(self.born).as_micros();
+        u32::try_from(elapsed / self.timing.hello.as_micros().max(1)).unwrap_or(u32::MAX)
+    }
+
+    fn hello_time(&self, index: u32) -> Instant {
+        self.born + self.timing.hello * index
+    }
+}
+
+fn withdrawal(prefix: Prefix) -> Record {
+    Record {
+        address: RecordAddress::Prefix(prefix),
+        draining: false,
+        scope: crate::wire::Scope::Link,
+        preference: 0,
+        lifetime: Duration::ZERO,
+        serial: None,
+    }
+}

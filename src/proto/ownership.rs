@@ -1,0 +1,230 @@
+//! Ownership: who of several members acts for an address, and who says so when one is gone.
+//!
+//! Members of a prefix are ranked by (not draining, preference, rendezvous hash). The hash makes
+//! every host on the link come to the same order without a word, spreads addresses over members,
+//! and moves nothing but a leaving member's own share. Rank 1 owns the address.
+//!
+//! When a member dies, drains or leaves, caches on the link still hold it: the owner then tells
+//! everybody, three times, and stops as soon as the departed one is heard again.
+
+use core::cmp::Reverse;
+use core::hash::Hasher;
+use core::net::IpAddr;
+use std::collections::{BTreeMap, VecDeque};
+
+use siphasher::sip::SipHasher24;
+
+use super::record_set::RecordSet;
+use super::view::View;
+use crate::addr::{self, Prefix};
+use crate::time::{Duration, Instant};
+use crate::wire::frame::Mac;
+use crate::wire::{MemberId, Record};
+
+/// A takeover is announced this often (RFC 4861 §10: MAX_NEIGHBOR_ADVERTISEMENT).
+pub const ANNOUNCEMENTS: u8 = 3;
+/// Announcements are this far apart: more than RETRANS_TIMER (RFC 4861 §7.2.6) and than the
+/// second in which some hosts refuse to change an entry twice.
+pub const ANNOUNCEMENT_INTERVAL: Duration = Duration::from_millis(1100);
+
+/// This host, as one of the candidates.
+#[derive(Debug, Clone, Copy)]
+pub struct Own<'a> {
+    /// Its id.
+    pub id: MemberId,
+    /// Its link-layer address.
+    pub mac: Mac,
+    /// What it serves.
+    pub records: &'a RecordSet,
+}
+
+/// A member that could act for an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its id.
+    pub id: MemberId,
+    /// Its link-layer address.
+    pub mac: Mac,
+    /// It is this host.
+    pub own: bool,
+    /// It is about to leave.
+    pub draining: bool,
+    /// Its preference for the address.
+    pub preference: u16,
+}
+
+/// The score of `member` for `address`: SipHash-2-4 with an all-zero key over the id's 16 bytes,
+/// the family (4 or 6) and the address's bytes. The highest score wins.
+pub fn score(member: MemberId, address: IpAddr) -> u64 {
+    let mut hasher = SipHasher24::new();
+    hasher.write(&member.0);
+    match address {
+        IpAddr::V4(address) => {
+            hasher.write(&[4]);
+            hasher.write(&address.octets());
+        }
+        IpAddr::V6(address) => {
+            hasher.write(&[6]);
+            hasher.write(&address.octets());
+        }
+    }
+    hasher.finish()
+}
+
+/// The members of the longest prefix that contains `target`, best rank first.
+pub fn ranks(target: IpAddr, own: Option<Own<'_>>, view: &View) -> Vec<Candidate> {
+    let mut found: Vec<(Prefix, Candidate)> = Vec::new();
+    let candidate = |id, mac, own, record: &Record| Candidate {
+        id,
+        mac,
+        own,
+        draining: record.draining,
+        preference: record.preference,
+    };
+    for (id, peer) in view.peers() {
+        if let Some((prefix, record)) = peer.records().longest_match(target) {
+            found.push((prefix, candidate(id, peer.mac(), false, record)));
+        }
+    }
+    if let Some(own) = own
+        && let Some((prefix, record)) = own.records.longest_match(target)
+    {
+        found.push((prefix, candidate(own.id, own.mac, true, record)));
+    }
+    let longest = found.iter().map(|(prefix, _)| prefix.prefix_len()).max();
+    let mut ranked: Vec<Candidate> = found
+        .into_iter()
+        .filter(|(prefix, _)| Some(prefix.prefix_len()) == longest)
+        .map(|(_, candidate)| candidate)
+        .collect();
+    ranked.sort_by_cached_key(|c| {
+        (
+            c.draining,
+            Reverse(c.preference),
+            Reverse(score(c.id, target)),
+            c.id,
+        )
+    });
+    ranked
+}
+
+/// Ownership as it was last seen, and takeovers that are being announced.
+#[derive(Debug, Default)]
+pub struct Ownership {
+    owners: BTreeMap<Prefix, Option<Candidate>>,
+    takeovers: BTreeMap<IpAddr, Takeover>,
+    events: VecDeque<(Prefix, Option<Candidate>)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Takeover {
+    from: MemberId,
+    left: u8,
+    at: Instant,
+}
+
+impl Ownership {
+    /// Compares who owns what now with what was seen last; changes come out of
+    /// [`Self::poll_event`].
+    pub fn update(&mut self, own: Option<Own<'_>>, view: &View) {
+        let mut owners: BTreeMap<Prefix, Option<Candidate>> =
+            self.owners.keys().map(|prefix| (*prefix, None)).collect();
+        let served = view.peers().flat_map(|(_, peer)| peer.records().prefixes());
+        let served = served.chain(own.into_iter().flat_map(|own| own.records.prefixes()));
+        for (prefix, _) in served {
+            let owner = owners.entry(prefix).or_default();
+            if owner.is_none() {
+                *owner = ranks(prefix.network(), own, view).into_iter().next();
+            }
+        }
+        for (prefix, owner) in &owners {
+            let before = self.owners.get(prefix).copied().flatten();
+            if before.map(|c| c.id) != owner.map(|c| c.id) {
+                self.events.push_back((*prefix, *owner));
+            }
+        }
+        owners.retain(|_, owner| owner.is_some());
+        self.owners = owners;
+    }
+
+    /// The owner of each prefix that anybody on the link serves.
+    pub fn owners(&self) -> impl Iterator<Item = (Prefix, Candidate)> {
+        self.owners
+            .iter()
+            .filter_map(|(prefix, owner)| Some((*prefix, (*owner)?)))
+    }
+
+    /// Member `from` no longer acts for `targets`: announces those that this host owns now.
+    pub fn departed(
+        &mut self,
+        now: Instant,
+        from: MemberId,
+        targets: impl IntoIterator<Item = IpAddr>,
+        own: Own<'_>,
+        view: &View,
+    ) {
+        for target in targets {
+            let first = ranks(target, Some(own), view).into_iter().next();
+            if first.is_some_and(|first| first.own && !first.draining) {
+                self.takeovers.insert(
+                    target,
+                    Takeover {
+                        from,
+                        left: ANNOUNCEMENTS,
+                        at: now,
+                    },
+                );
+            }
+        }
+    }
+
+    /// Member `id` is heard again: what was being taken over from it is left to the ranks.
+    pub fn heard(&mut self, id: MemberId) {
+        self.takeovers.retain(|_, takeover| takeover.from != id);
+    }
+
+    /// Forgets all takeovers (this host no longer acts).
+    pub fn stop(&mut self) {
+        self.takeovers.clear();
+    }
+
+    /// The next address to announce at `now`; drained after each input.
+    pub fn poll_announcement(&mut self, now: Instant, own: Own<'_>, view: &View) -> Option<IpAddr> {
+        loop {
+            let (target, takeover) = self.takeovers.iter_mut().find(|(_, t)| t.at <= now)?;
+            let target = *target;
+            takeover.left -= 1;
+            takeover.at = now + ANNOUNCEMENT_INTERVAL;
+            if takeover.left == 0 {
+                self.takeovers.remove(&target);
+            }
+            if ranks(target, Some(own), view)
+                .first()
+                .is_some_and(|first| first.own)
+            {
+                return Some(target);
+            }
+            self.takeovers.remove(&target);
+        }
+    }
+
+    /// When [`Self::poll_announcement`] has something to say.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.takeovers.values().map(|takeover| takeover.at).min()
+    }
+
+    /// Which prefix has another owner than before, oldest first.
+    pub fn poll_event(&mut self) -> Option<(Prefix, Option<Candidate>)> {
+        self.events.pop_front()
+    }
+}
+
+/// The addresses of `prefix` to announce: itself when it is one address, else those of `asked`
+/// that it holds, since nobody can announce a whole prefix.
+pub fn targets(prefix: Prefix, asked: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    if addr::is_host(&prefix) {
+        vec![prefix.addr()]
+    } else {
+        asked.filter(|target| prefix.contains(target)).collect()
+    }
+}

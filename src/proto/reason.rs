@@ -1,0 +1,130 @@
+//! Why a packet was not used, and how often.
+
+use std::collections::BTreeMap;
+
+use crate::wire::frame::Ignored;
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)+) => {
+        /// Why a packet was not used.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason {
+            $($(#[$doc])* $name,)+
+        }
+
+        impl Reason {
+            /// Every reason, in the order of this list.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The reason's name in `status` and metrics.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// A frame whose lengths or fixed fields do not fit.
+    MalformedFrame = "malformed_frame",
+    /// A wrong checksum.
+    Checksum = "checksum",
+    /// A TTL or hop limit below 255: it may come from off the link.
+    HopLimit = "hop_limit",
+    /// A packet that states another link-layer address than its frame's.
+    ForeignMac = "foreign_mac",
+    /// A fragment.
+    Fragment = "fragment",
+    /// A message that does not decode.
+    MalformedMessage = "malformed_message",
+    /// A message of a type, version or authentication that this version does not know.
+    UnknownMessage = "unknown_message",
+    /// A message that carries our own id from elsewhere.
+    OwnId = "own_id",
+    /// A message whose source address or link-layer address is not the member's.
+    ForeignSource = "foreign_source",
+    /// The second copy of a message (the other family, or a bridge's loop).
+    Duplicate = "duplicate",
+    /// A message older than what is known of its sender.
+    Replay = "replay",
+    /// A hello of a member that has not reported yet.
+    UnknownMember = "unknown_member",
+    /// A hello of a chain that is not known: a report was missed.
+    UnknownChain = "unknown_chain",
+    /// A hello whose index lies further ahead than the time that has passed.
+    IndexAhead = "index_ahead",
+    /// A hello that was held back for longer than the dead time.
+    IndexBehind = "index_behind",
+    /// A hello whose value does not hash down to the last one.
+    WrongValue = "wrong_value",
+    /// A change to a generation that is not the one known.
+    GenerationGap = "generation_gap",
+    /// Records that do not have the digest stated for them.
+    DigestMismatch = "digest_mismatch",
+    /// One member or record more than the table may hold.
+    TableFull = "table_full",
+    /// A record outside the anycast class.
+    OutsideClass = "outside_class",
+    /// A question asked again too soon.
+    RateLimited = "rate_limited",
+    /// A query when this host is no member.
+    NotMember = "not_member",
+    /// A request for an anycast address that this host does not serve.
+    NotServed = "not_served",
+    /// A request that a member of a better rank answers.
+    NotMyTurn = "not_my_turn",
+    /// A probe for duplicates (RFC 5227, RFC 4862), to which an anycast address is no conflict.
+    AddressProbe = "address_probe",
+    /// An answer for an anycast address from a host that is no member for it.
+    ForeignAnswer = "foreign_answer",
+    /// An answer for an address that is resolved already: the first one counts.
+    LaterAnswer = "later_answer",
+    /// An answer that nobody here asked for.
+    Unasked = "unasked",
+    /// A frame on a link that is down or unknown.
+    NoLink = "no_link",
+}
+
+impl Reason {
+    /// The reason for an ignored frame; `None` for frames that never concerned anycast.
+    pub const fn from_frame(ignored: Ignored) -> Option<Self> {
+        match ignored {
+            Ignored::NotOurs => None,
+            Ignored::Malformed => Some(Self::MalformedFrame),
+            Ignored::Checksum => Some(Self::Checksum),
+            Ignored::HopLimit => Some(Self::HopLimit),
+            Ignored::ForeignMac => Some(Self::ForeignMac),
+            Ignored::Fragment => Some(Self::Fragment),
+        }
+    }
+}
+
+/// What was received, sent and ignored.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames used, by what they were.
+    pub received: BTreeMap<&'static str, u64>,
+    /// Frames sent, by what they were.
+    pub sent: BTreeMap<&'static str, u64>,
+    /// Frames not used, by reason.
+    pub ignored: BTreeMap<Reason, u64>,
+}
+
+impl Counters {
+    /// Counts one frame that was used.
+    pub fn count_received(&mut self, what: &'static str) {
+        *self.received.entry(what).or_default() += 1;
+    }
+
+    /// Counts one frame that was sent.
+    pub fn count_sent(&mut self, what: &'static str) {
+        *self.sent.entry(what).or_default() += 1;
+    }
+
+    /// Counts one frame that was not used.
+    pub fn count_ignored(&mut self, reason: Reason) {
+        *self.ignored.entry(reason).or_default() += 1;
+    }
+}

@@ -1,0 +1,1 @@
+//! TCP: from a SYN to an anycast address to a connection with one member.

@@ -1,0 +1,195 @@
+//! The resolver: a client's neighbour entries for anycast addresses.
+//!
+//! The kernel asks for an address, the first answer of a known member for it is installed, and
+//! the entry then lives as long as that member does, 60 s at most however busy it is (RFC 1546:
+//! "around 1 minute"). When the member dies, drains or leaves, the entry moves to the next one at
+//! once. Answers of anybody else are recognised and not used.
+
+use core::net::IpAddr;
+use std::collections::{BTreeMap, VecDeque};
+
+use super::Reason;
+use super::ownership;
+use super::view::View;
+use crate::time::{Duration, Instant};
+use crate::wire::MemberId;
+use crate::wire::frame::{Answer, Mac};
+
+/// No entry lives longer.
+pub const MAX_AGE: Duration = Duration::from_secs(60);
+/// An entry is confirmed this often while its member lives, more often than the kernel would
+/// doubt it (15 s at the least, RFC 4861 §6.3.4's REACHABLE_TIME times 0.5).
+pub const CONFIRM_INTERVAL: Duration = Duration::from_secs(5);
+/// How long the kernel's question waits for an answer: three requests, about 1 s apart.
+pub const QUESTION_TIME: Duration = Duration::from_secs(4);
+/// Entries and questions at the same time.
+pub const MAX_ENTRIES: usize = 4096;
+
+/// One neighbour entry that this host's kernel was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// The member it leads to.
+    pub member: MemberId,
+    /// That member's link-layer address.
+    pub mac: Mac,
+    /// When it was resolved.
+    pub since: Instant,
+    confirm_at: Instant,
+}
+
+impl Entry {
+    fn ends_at(&self) -> Instant {
+        self.since + MAX_AGE
+    }
+}
+
+/// What the kernel's neighbour table has to hold: `None` is no entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Install {
+    /// The anycast address.
+    pub target: IpAddr,
+    /// Its entry, reachable.
+    pub mac: Option<Mac>,
+}
+
+/// The resolver of one link.
+#[derive(Debug, Default)]
+pub struct Resolver {
+    entries: BTreeMap<IpAddr, Entry>,
+    questions: BTreeMap<IpAddr, Instant>,
+    installs: VecDeque<Install>,
+}
+
+impl Resolver {
+    /// The entries that are installed.
+    pub fn entries(&self) -> impl Iterator<Item = (IpAddr, &Entry)> {
+        self.entries.iter().map(|(target, entry)| (*target, entry))
+    }
+
+    /// Our own kernel asks for `target`.
+    ///
+    /// # Errors
+    /// The table of questions is full.
+    pub fn handle_question(&mut self, now: Instant, target: IpAddr) -> Result<(), Reason> {
+        // The kernel lost, or doubts, an entry that still holds.
+        if let Some(entry) = self.entries.get(&target) {
+            self.installs.push_back(Install {
+                target,
+                mac: Some(entry.mac),
+            });
+            return Ok(());
+        }
+        if self.questions.len() >= MAX_ENTRIES && !self.questions.contains_key(&target) {
+            return Err(Reason::TableFull);
+        }
+        self.questions.insert(target, now + QUESTION_TIME);
+        Ok(())
+    }
+
+    /// Somebody states the link-layer address of an anycast address.
+    ///
+    /// # Errors
+    /// Why the answer is not used.
+    pub fn handle_answer(
+        &mut self,
+        now: Instant,
+        answer: &Answer,
+        view: &View,
+    ) -> Result<(), Reason> {
+        let stated = answer.stated.unwrap_or(answer.mac);
+        let candidates = ownership::ranks(answer.target, None, view);
+        let member = candidates
+            .iter()
+            .find(|c| c.mac == stated && c.mac == answer.mac);
+        let Some(member) = member else {
+            return Err(Reason::ForeignAnswer);
+        };
+        if self.entries.contains_key(&answer.target) {
+            return Err(Reason::LaterAnswer);
+        }
+        if self.questions.remove(&answer.target).is_none() {
+            return Err(Reason::Unasked);
+        }
+        if self.entries.len() >= MAX_ENTRIES {
+            return Err(Reason::TableFull);
+        }
+        self.install(now, answer.target, member.id, member.mac);
+        Ok(())
+    }
+
+    /// Confirms entries, moves those whose member is gone, ends those that are too old.
+    pub fn handle_timeout(&mut self, now: Instant, view: &View) {
+        self.questions.retain(|_, until| now < *until);
+        let targets: Vec<_> = self.entries.keys().copied().collect();
+        for target in targets {
+            let Some(entry) = self.entries.get_mut(&target) else {
+                continue;
+            };
+            let candidates = ownership::ranks(target, None, view);
+            let member = candidates
+                .iter()
+                .find(|c| c.id == entry.member && c.mac == entry.mac);
+            let first = candidates.first();
+            if now >= entry.ends_at() {
+                self.remove(target);
+            } else if let Some(member) = member
+                && (!member.draining || first.is_some_and(|first| first.draining))
+            {
+                if now >= entry.confirm_at {
+                    entry.confirm_at = now + CONFIRM_INTERVAL;
+                    self.installs.push_back(Install {
+                        target,
+                        mac: Some(entry.mac),
+                    });
+                }
+            } else if let Some(first) = first {
+                self.install(now, target, first.id, first.mac);
+            } else {
+                self.remove(target);
+            }
+        }
+    }
+
+    /// When [`Self::handle_timeout`] has something to do, if the view stays as it is.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let entries = self
+            .entries
+            .values()
+            .map(|entry| entry.confirm_at.min(entry.ends_at()));
+        entries.chain(self.questions.values().copied()).min()
+    }
+
+    /// What the kernel's table has to hold now, oldest change first.
+    pub fn poll_install(&mut self) -> Option<Install> {
+        self.installs.pop_front()
+    }
+
+    /// Removes every entry (the link went down, the daemon ends).
+    pub fn clear(&mut self) {
+        self.questions.clear();
+        let targets: Vec<_> = self.entries.keys().copied().collect();
+        targets.into_iter().for_each(|target| self.remove(target));
+    }
+
+    fn install(&mut self, now: Instant, target: IpAddr, member: MemberId, mac: Mac) {
+        let confirm_at = now + CONFIRM_INTERVAL;
+        self.entries.insert(
+            target,
+            Entry {
+                member,
+                mac,
+                since: now,
+                confirm_at,
+            },
+        );
+        self.installs.push_back(Install {
+            target,
+            mac: Some(mac),
+        });
+    }
+
+    fn remove(&mut self, target: IpAddr) {
+        self.entries.remove(&target);
+        self.installs.push_back(Install { target, mac: None });
+    }
+}

@@ -1,0 +1,482 @@
+//! The view: who else is on the link, what they serve, and whether they live.
+//!
+//! A statement enters or updates a peer; hellos keep it alive by revealing its chain, and are
+//! checked without looking at the records. What does not fit together (an unknown chain, a gap
+//! between generations) leaves the state as it is and asks the peer, once in a while.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::chain::{Refused, Tail};
+use super::random::Random;
+use super::record_set::RecordSet;
+use super::{Reason, Timing};
+use crate::addr::{Class, Prefix};
+use crate::time::{Duration, Instant};
+use crate::wire::frame::Mac;
+use crate::wire::{ChainId, Hello, MemberId, Record, Statement, StatementKind};
+
+/// How many peers and records a link's view holds at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Peers.
+    pub members: usize,
+    /// Records of each peer.
+    pub records: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            members: 1024,
+            records: 4096,
+        }
+    }
+}
+
+/// Clocks may differ by this much: 500 parts in a million.
+const DRIFT_PPM: u32 = 500;
+/// Hellos and members' clocks are compared to whole intervals; a hello may be early by one.
+const INDEX_SLACK: u32 = 1;
+
+/// One other member on the link.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    epoch: u64,
+    counter: u32,
+    generation: u32,
+    digest: [u8; 16],
+    mac: Mac,
+    ipv4: Option<core::net::Ipv4Addr>,
+    ipv6: Option<core::net::Ipv6Addr>,
+    timing: Timing,
+    chains: Vec<(ChainId, Tail)>,
+    /// When the last statement came, and what the member's time was then.
+    anchor: (Instant, Duration),
+    records: RecordSet,
+    /// Parts of a full report that is still incomplete, and its generation.
+    parts: (u32, BTreeMap<u8, Vec<Record>>),
+    heard: Instant,
+}
+
+impl Peer {
+    /// The peer's link-layer address.
+    pub fn mac(&self) -> Mac {
+        self.mac
+    }
+
+    /// The peer's IPv4 unicast address.
+    pub fn ipv4(&self) -> Option<core::net::Ipv4Addr> {
+        self.ipv4
+    }
+
+    /// The peer's IPv6 unicast address.
+    pub fn ipv6(&self) -> Option<core::net::Ipv6Addr> {
+        self.ipv6
+    }
+
+    /// What the peer serves.
+    pub fn records(&self) -> &RecordSet {
+        &self.records
+    }
+
+    /// The timers the peer states.
+    pub fn timing(&self) -> Timing {
+        self.timing
+    }
+
+    /// The peer's life, and the generation of its records.
+    pub fn version(&self) -> (u64, u32) {
+        (self.epoch, self.generation)
+    }
+
+    /// When the peer was heard last.
+    pub fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    /// When the peer is dead, unless it is heard before.
+    pub fn dies_at(&self) -> Instant {
+        self.heard + self.timing.dead_time()
+    }
+
+    /// The hello index that the peer's clock shows at `now`, by its last statement.
+    fn expected_index(&self, now: Instant) -> u32 {
+        let (at, time) = self.anchor;
+        let micros = (time + now.saturating_duration_since(at)).as_micros();
+        u32::try_from(micros / self.timing.hello.as_micros().max(1)).unwrap_or(u32::MAX)
+    }
+
+    /// How far, in hellos, clocks may have drifted apart since the last statement.
+    fn drift(&self, now: Instant) -> u32 {
+        let drift = now.saturating_duration_since(self.anchor.0) * DRIFT_PPM / 1_000_000;
+        let hellos = drift
+            .as_micros()
+            .div_ceil(self.timing.hello.as_micros().max(1));
+        u32::try_from(hellos).unwrap_or(u32::MAX)
+    }
+}
+
+/// Where a message came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source {
+    /// The frame's link-layer source.
+    pub mac: Mac,
+    /// The datagram's source.
+    pub address: core::net::IpAddr,
+}
+
+/// What became of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It was not known before, or served nothing.
+    Joined,
+    /// It serves something else, or otherwise.
+    Changed,
+    /// It withdrew everything.
+    Left,
+    /// It was not heard for its dead time.
+    Dead,
+}
+
+/// What became of a peer, and which prefixes it no longer stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerEvent {
+    /// The peer.
+    pub id: MemberId,
+    /// What became of it.
+    pub change: Change,
+    /// The prefixes that it served, and now does not, or is about to stop serving.
+    pub gone: Vec<Prefix>,
+}
+
+/// The view of one link.
+#[derive(Debug)]
+pub struct View {
+    class: Class,
+    limits: Limits,
+    peers: BTreeMap<MemberId, Peer>,
+    events: VecDeque<PeerEvent>,
+    /// Whom to ask: one peer, or everybody when it is more than one.
+    ask: Option<MemberId>,
+    asked: Option<Instant>,
+    ask_interval: Duration,
+}
+
+impl View {
+    /// A view of nobody. Questions are asked at most once in `ask_interval`.
+    pub fn new(class: Class, limits: Limits, ask_interval: Duration) -> Self {
+        Self {
+            class,
+            limits,
+            peers: BTreeMap::new(),
+            events: VecDeque::new(),
+            ask: None,
+            asked: None,
+            ask_interval,
+        }
+    }
+
+    /// The peers that live, and what they serve.
+    pub fn peers(&self) -> impl Iterator<Item = (MemberId, &Peer)> {
+        self.peers.iter().map(|(id, peer)| (*id, peer))
+    }
+
+    /// One peer.
+    pub fn get(&self, id: MemberId) -> Option<&Peer> {
+        self.peers.get(&id)
+    }
+
+    /// Forgets everybody (the link went down); nobody is reported as dead.
+    pub fn clear(&mut self) {
+        self.peers.clear();
+        self.ask = None;
+    }
+
+    /// Plans a question to `target`.
+    pub fn ask(&mut self, target: MemberId) {
+        self.ask = Some(match self.ask {
+            Some(other) if other != target => MemberId::EVERYBODY,
+            _ => target,
+        });
+    }
+
+    /// Takes a report or an anchor.
+    ///
+    /// # Errors
+    /// Why nothing, or not all of it, was used.
+    pub fn handle_statement(
+        &mut self,
+        now: Instant,
+        source: Source,
+        id: MemberId,
+        statement: &Statement,
+    ) -> Result<(), Reason> {
+        let stated = [
+            statement.ipv4.map(Into::into),
+            statement.ipv6.map(Into::into),
+        ];
+        if source.mac != statement.mac || !stated.contains(&Some(source.address)) {
+            return Err(Reason::ForeignSource);
+        }
+        let (known, max_records) = (self.peers.len(), self.limits.records);
+        if let Some(peer) = self.peers.get(&id) {
+            let (newest, this) = (
+                (peer.epoch, peer.counter),
+                (statement.epoch, statement.counter),
+            );
+            if this <= newest {
+                return Err(if this == newest {
+                    Reason::Duplicate
+                } else {
+                    Reason::Replay
+                });
+            }
+        } else if known == self.limits.members {
+            return Err(Reason::TableFull);
+        }
+        if statement.records.len() > max_records {
+            return Err(Reason::TableFull);
+        }
+        let outside = |record: &Record| record.prefix().is_some_and(|p| !self.class.covers(&p));
+        if statement.records.iter().any(outside) {
+            return Err(Reason::OutsideClass);
+        }
+        let mut peer = match self.peers.get(&id) {
+            Some(peer) if peer.epoch == statement.epoch => peer.clone(),
+            // A new life: nothing said in the last one counts, except that it was alive.
+            before => Peer::new(now, statement, before.map(|peer| peer.records.clone())),
+        };
+        peer.take_in(now, id, statement);
+        let records = peer.next_records(statement, max_records);
+        let result = match records {
+            Err(Reason::TableFull) => return Err(Reason::TableFull),
+            Ok(Some(records)) if records.len() > max_records => return Err(Reason::TableFull),
+            Ok(Some(records)) if records.digest() != statement.digest => {
+                if matches!(statement.kind, StatementKind::Full { .. }) {
+                    return Err(Reason::DigestMismatch);
+                }
+                self.ask(id);
+                Err(Reason::DigestMismatch)
+            }
+            Ok(Some(records)) => {
+                let before = &peer.records;
+                let change = match (before.is_empty(), records.is_empty()) {
+                    (true, false) => Some(Change::Joined),
+                    (false, true) => Some(Change::Left),
+                    (false, false) if *before != records => Some(Change::Changed),
+                    _ => None,
+                };
+                let gone = gone(before, &records);
+                self.events
+                    .extend(change.map(|change| PeerEvent { id, change, gone }));
+                peer.records = records;
+                peer.generation = statement.generation;
+                peer.digest = statement.digest;
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(reason) => {
+                self.ask(id);
+                Err(reason)
+            }
+        };
+        self.peers.insert(id, peer);
+        result
+    }
+
+    /// Takes a hello.
+    ///
+    /// # Errors
+    /// Why it proves nothing.
+    pub fn handle_hello(
+        &mut self,
+        now: Instant,
+        source: Source,
+        id: MemberId,
+        hello: &Hello,
+    ) -> Result<(), Reason> {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            self.ask(id);
+            return Err(Reason::UnknownMember);
+        };
+        let stated = [peer.ipv4.map(Into::into), peer.ipv6.map(Into::into)];
+        if source.mac != peer.mac || !stated.contains(&Some(source.address)) {
+            return Err(Reason::ForeignSource);
+        }
+        let Some(at) = peer
+            .chains
+            .iter()
+            .position(|(chain, _)| *chain == hello.chain)
+        else {
+            self.ask(id);
+            return Err(Reason::UnknownChain);
+        };
+        let (expected, drift) = (peer.expected_index(now), peer.drift(now));
+        let dead = u32::from(peer.timing.dead_hellos);
+        // Refused before any hashing, which is what a far index would cost.
+        if hello.index > expected.saturating_add(drift + INDEX_SLACK) {
+            return Err(Reason::IndexAhead);
+        }
+        if hello.index.saturating_add(dead + drift) < expected {
+            return Err(Reason::IndexBehind);
+        }
+        let (_, tail) = &mut peer.chains[at];
+        tail.advance(id, hello.index, hello.value)
+            .map_err(|refused| match refused {
+                Refused::Old if tail.index() == hello.index => Reason::Duplicate,
+                Refused::Old => Reason::Replay,
+                Refused::Beyond | Refused::Wrong => Reason::WrongValue,
+            })?;
+        // The sender has moved on: the chains before this one are retired.
+        peer.chains.drain(..at);
+        peer.heard = now;
+        Ok(())
+    }
+
+    /// Declares the dead.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let events = &mut self.events;
+        self.peers.retain(|id, peer| {
+            let lives = now < peer.dies_at();
+            if !lives && !peer.records.is_empty() {
+                let gone = gone(&peer.records, &RecordSet::default());
+                events.push_back(PeerEvent {
+                    id: *id,
+                    change: Change::Dead,
+                    gone,
+                });
+            }
+            lives
+        });
+    }
+
+    /// When [`Self::handle_timeout`] or [`Self::poll_question`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let dies = self.peers.values().map(Peer::dies_at).min();
+        let ask = self.ask.map(|_| self.next_question());
+        super::earliest([dies, ask])
+    }
+
+    /// What became of peers, oldest first.
+    pub fn poll_event(&mut self) -> Option<PeerEvent> {
+        self.events.pop_front()
+    }
+
+    /// Whom to ask now, with a fresh nonce.
+    pub fn poll_question(
+        &mut self,
+        now: Instant,
+        random: &mut Random,
+    ) -> Option<(MemberId, [u8; 8])> {
+        if now < self.next_question() {
+            return None;
+        }
+        let target = self.ask.take()?;
+        self.asked = Some(now);
+        Some((target, random.next_u64().to_be_bytes()))
+    }
+
+    fn next_question(&self) -> Instant {
+        self.asked
+            .map_or(Instant::ZERO, |asked| asked + self.ask_interval)
+    }
+}
+
+impl Peer {
+    fn new(now: Instant, statement: &Statement, records: Option<RecordSet>) -> Self {
+        Self {
+            epoch: statement.epoch,
+            counter: 0,
+            generation: 0,
+            digest: [0; 16],
+            mac: statement.mac,
+            ipv4: None,
+            ipv6: None,
+            timing: Timing {
+                hello: statement.hello_interval,
+                dead_hellos: statement.dead_hellos,
+            },
+            chains: Vec::new(),
+            anchor: (now, statement.time),
+            records: records.unwrap_or_default(),
+            parts: (0, BTreeMap::new()),
+            heard: now,
+        }
+    }
+
+    /// Everything of a statement but its records.
+    fn take_in(&mut self, now: Instant, id: MemberId, statement: &Statement) {
+        self.counter = statement.counter;
+        self.mac = statement.mac;
+        self.ipv4 = statement.ipv4;
+        self.ipv6 = statement.ipv6;
+        self.timing = Timing {
+            hello: statement.hello_interval,
+            dead_hellos: statement.dead_hellos,
+        };
+        self.anchor = (now, statement.time);
+        self.heard = now;
+        let chain = statement.chain_id(id);
+        if self.chains.iter().any(|(known, _)| *known == chain) {
+            return;
+        }
+        // A new generation retires the old chain; an anchor of the same generation adds the next.
+        if statement.generation != self.generation || self.chains.len() > 1 {
+            self.chains.clear();
+        }
+        self.chains.push((chain, Tail::new(statement.chain)));
+    }
+
+    /// The records after `statement`; `None` while parts are missing or nothing changes.
+    fn next_records(
+        &mut self,
+        statement: &Statement,
+        limit: usize,
+    ) -> Result<Option<RecordSet>, Reason> {
+        match statement.kind {
+            StatementKind::Full { part, parts } => {
+                if self.parts.0 != statement.generation {
+                    self.parts = (statement.generation, BTreeMap::new());
+                }
+                let collected = &mut self.parts.1;
+                let held: usize = collected.values().map(Vec::len).sum();
+                if held + statement.records.len() > limit {
+                    return Err(Reason::TableFull);
+                }
+                collected.insert(part, statement.records.clone());
+                if collected.len() < usize::from(parts) {
+                    return Ok(None);
+                }
+                let all = core::mem::take(collected);
+                Ok(Some(all.into_values().flatten().collect()))
+            }
+            StatementKind::Delta { base } => {
+                if statement.generation == self.generation {
+                    return Ok(None);
+                }
+                if self.generation < base {
+                    return Err(Reason::GenerationGap);
+                }
+                let mut records = self.records.clone();
+                statement
+                    .records
+                    .iter()
+                    .cloned()
+                    .for_each(|record| records.apply(record));
+                Ok(Some(records))
+            }
+            StatementKind::Anchor if statement.generation == self.generation => Ok(None),
+            StatementKind::Anchor => Err(Reason::GenerationGap),
+        }
+    }
+}
+
+/// The prefixes that were served without draining, and now are not.
+fn gone(before: &RecordSet, after: &RecordSet) -> Vec<Prefix> {
+    let serves = |records: &RecordSet, prefix| records.get(&prefix).is_some_and(|r| !r.draining);
+    before
+        .prefixes()
+        .map(|(prefix, _)| prefix)
+        .filter(|prefix| serves(before, *prefix) && !serves(after, *prefix))
+        .collect()
+}
