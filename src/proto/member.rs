@@ -12,6 +12,7 @@
 //! still serves, and is withdrawn after that. A member that finds that it slept for longer than
 //! its dead time was declared dead meanwhile: it starts a new epoch and listens again.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::chain::Chain;
@@ -225,8 +226,8 @@ impl Member {
             ..record.clone()
         };
         if self.phase == Phase::Active && successor {
-            if !self.draining.contains_key(&prefix) {
-                self.draining.insert(prefix, now + DRAIN);
+            if let Entry::Vacant(entry) = self.draining.entry(prefix) {
+                entry.insert(now + DRAIN);
                 self.records.apply(record.clone());
                 self.change(now, record);
             }
