@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use hamp::wire::frame::{self, Frame, Ignored};
 use hamp::wire::{
-    Authentication, Message, MessageOption, RecordAddress, Scope, Statement, StatementKind,
+    Authentication, Error, Message, MessageOption, RecordAddress, Scope, Statement, StatementKind,
 };
 use support::golden;
 
@@ -71,7 +71,7 @@ fn a_report_says_the_same_over_both_families() {
     );
     assert_eq!(statement.mac, [2, 0x15, 0x46, 0, 0, 1]);
     assert_eq!(statement.dead_time(), Duration::from_secs(3));
-    assert_eq!((statement.chain.base, statement.chain.length), (0, 65_536));
+    assert_eq!((statement.chain.base, statement.chain.length), (0, 1_024));
     let served: Vec<_> = statement
         .records
         .iter()
@@ -197,15 +197,26 @@ fn a_query_names_one_member_or_everybody() {
 fn linux_asks_and_answers_as_the_views_expect() {
     let asker = [2, 0x15, 0x46, 0, 0, 0x0a];
     let owner = [2, 0x15, 0x46, 0, 0, 0x0b];
-    for (name, source, target) in [
-        ("linux-arp-request", "10.15.46.10", "10.15.46.11"),
-        ("linux-neighbour-solicitation", "fd15:46::a", "fd15:46::b"),
+    let group = [0x33, 0x33, 0xff, 0, 0, 0x0b];
+    for (name, source, target, destination) in [
+        (
+            "linux-arp-request",
+            "10.15.46.10",
+            "10.15.46.11",
+            frame::BROADCAST,
+        ),
+        (
+            "linux-neighbour-solicitation",
+            "fd15:46::a",
+            "fd15:46::b",
+            group,
+        ),
     ] {
         let request = frame::Request {
             mac: asker,
             source: source.parse().unwrap(),
             target: target.parse().unwrap(),
-            unicast: false,
+            destination,
         };
         assert_eq!(
             Frame::parse(&golden::read(name)),
@@ -305,6 +316,33 @@ fn a_wrong_hop_limit_checksum_or_sender_is_named() {
     let mut request = golden::read("linux-arp-request");
     request[6 + 5] ^= 1;
     assert_eq!(Frame::parse(&request), Err(Ignored::ForeignMac));
+}
+
+#[test]
+fn a_statement_out_of_range_is_refused() {
+    let good = golden::read("anchor");
+    let good = payload(&good).1;
+    assert!(Message::decode(good).is_ok());
+    // Offsets in the message: 20 bytes of header, then the statement.
+    let (dead_hellos, interval, base, length) = (20 + 70, 20 + 72, 20 + 92, 20 + 96);
+    for (what, at, bytes) in [
+        ("no hello is ever missed", dead_hellos, &[0][..]),
+        ("hellos without pause", interval, &[0, 0, 0, 9]),
+        ("hellos once in an hour", interval, &[0, 0x36, 0xee, 0x80]),
+        ("a chain too long to hash", length, &[0, 0, 0x10, 0x01]),
+        (
+            "a chain beyond the last index",
+            base,
+            &[0xff, 0xff, 0xff, 0xff],
+        ),
+    ] {
+        let mut bad = good.to_vec();
+        bad[at..at + bytes.len()].copy_from_slice(bytes);
+        assert!(
+            matches!(Message::decode(&bad), Err(Error::Field(_))),
+            "{what}"
+        );
+    }
 }
 
 #[test]

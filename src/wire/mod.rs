@@ -23,7 +23,7 @@ pub use message::{Authentication, Message};
 pub use option::MessageOption;
 pub use query::Query;
 pub use record::{Record, RecordAddress, Scope};
-pub use statement::{ChainParameters, Statement, StatementKind};
+pub use statement::{ChainParameters, HELLO_INTERVALS, MAX_CHAIN_LENGTH, Statement, StatementKind};
 
 use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};

@@ -1,10 +1,17 @@
 //! The statement: what a member says of itself, the body of reports and anchors.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
+use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use super::cursor::{Put, Reader};
 use super::{ChainId, ChainValue, Error, MemberId, MessageOption, Record};
+
+/// The hello intervals that a statement may state.
+pub const HELLO_INTERVALS: RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_secs(60);
+/// The longest chain: what the one hello of a stranger can cost a receiver, in hashes.
+pub const MAX_CHAIN_LENGTH: u32 = 4096;
 
 /// What a member says of itself on one link.
 ///
@@ -32,7 +39,7 @@ pub struct Statement {
     pub ipv6: Option<Ipv6Addr>,
     /// The member's link-layer address.
     pub mac: [u8; 6],
-    /// Hellos are sent this often, in milliseconds on the wire; never zero.
+    /// Hellos are sent this often, in milliseconds on the wire; within [`HELLO_INTERVALS`].
     pub hello_interval: Duration,
     /// The member is dead after this many missed hellos; never zero.
     pub dead_hellos: u8,
@@ -71,7 +78,7 @@ pub struct ChainParameters {
     pub end: ChainValue,
     /// Index of `end`.
     pub base: u32,
-    /// How many values follow `end`.
+    /// How many values follow `end`; at most [`MAX_CHAIN_LENGTH`].
     pub length: u32,
 }
 
@@ -117,10 +124,11 @@ impl Statement {
             base: reader.u32()?,
             length: reader.u32()?,
         };
-        if hello_interval.is_zero() || dead_hellos == 0 {
+        if !HELLO_INTERVALS.contains(&hello_interval) || dead_hellos == 0 {
             return Err(Error::Field("hello timer"));
         }
-        if chain.base.checked_add(chain.length).is_none() {
+        let last = chain.base.checked_add(chain.length);
+        if chain.length > MAX_CHAIN_LENGTH || last.is_none() {
             return Err(Error::Field("chain length"));
         }
         let (kind, records) = if anchor {

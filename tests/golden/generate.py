@@ -80,7 +80,7 @@ def statement(chain_end, counter, generation, time_ms, digest):
         u(4, 1000),  # hello interval, ms
         chain_end,
         u(4, 0),  # the chain's first index
-        u(4, 65536),  # and its length
+        u(4, 1024),  # and its length
     ]
 
 
