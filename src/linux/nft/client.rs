@@ -1,0 +1,254 @@
+//! The client's TCP, table `inet hamp_client`: the rule of [`crate::proto::rebind`] in the
+//! kernel's own words, with no program in the path.
+//!
+//! The kernel's TCP believes that it talks to the anycast address A. Its SYN goes there as it
+//! is; the answer of the member U is given to it as coming from A, and whatever it sends after
+//! that goes to U. Nothing but a SYN ever leaves this host for an anycast address.
+//!
+//! nft can look up and replace, but neither calculate nor compare two fields, and need not: the
+//! acknowledgement of a SYN-ACK is the number of the SYN plus one, and also the sequence number
+//! of the segment with which TCP answers it. So a SYN-ACK is shown to the kernel and noted under
+//! its acknowledgement (`offer`); TCP judges it; and what TCP sends next picks, by its sequence
+//! number, the member it is for. An ACK binds the connection, a RST goes to whoever sent the wrong
+//! SYN-ACK, and the SYN waits on. A SYN-ACK that is *not* shown meets no socket, and the kernel
+//! answers it with the RST that RFC 793 and RFC 1546 want.
+//!
+//! | | key | value | since |
+//! |---|---|---|---|
+//! | `asked` | C, its port, service | A | the SYN |
+//! | `offer` | C, its port, service, acknowledgement | U | the SYN-ACK |
+//! | `owner` | C, its port, service | A | the ACK: the connection |
+//! | `peer` | C, its port, service | U | the ACK |
+//! | `bound` | C, its port, A, service | | the ACK |
+//! | `from` | U, service, C, its port | | the ACK |
+//!
+//! The maps outlive the daemon and its rules: a restart replaces the chains and keeps the maps,
+//! in one transaction, so established connections do not notice. Entries of connections that are
+//! over are replaced when their port is used again; sending renews the ones in use (one segment
+//! in 64), and the rest goes after five days, as in the kernel's own connection tracking.
+
+use super::family::{BOTH, Family};
+use crate::addr::Class;
+
+/// The client's table.
+pub const TABLE: &str = "inet hamp_client";
+
+/// Loads the client's rules, or replaces them and keeps the connections of a daemon before us.
+pub fn text(class: &Class) -> String {
+    let mut text = format!(
+        "# Chains are replaced, maps are kept: they carry established connections.\n\
+         add table {TABLE}\n\
+         flush table {TABLE}\n\
+         table {TABLE} {{\n\
+         \tcomment \"hamp, client: TCP to anycast addresses (RFC 1546)\"\n\n"
+    );
+    for (name, what) in COUNTERS {
+        text += &format!("\tcounter {name} {{ comment \"{what}\"; }}\n");
+    }
+    for family in BOTH {
+        text += &maps(family);
+    }
+    text += "
+	# After connection tracking has seen the segment, which so sees only C and A.
+	chain output {
+		type route hook output priority mangle; policy accept;
+		meta l4proto tcp ip daddr @class4 goto out4
+		meta l4proto tcp ip6 daddr @class6 goto out6
+	}
+
+	# Before connection tracking sees the segment.
+	chain prerouting {
+		type filter hook prerouting priority raw; policy accept;
+		meta l4proto tcp meta nfproto ipv4 goto in4
+		meta l4proto tcp meta nfproto ipv6 goto in6
+	}
+";
+    for family in BOTH {
+        text += &out_chains(family);
+        text += &in_chains(family);
+    }
+    text += "}\n";
+    for family in BOTH {
+        text += &family.refill(TABLE, "class", class.prefixes());
+    }
+    text
+}
+
+const COUNTERS: [(&str, &str); 8] = [
+    ("syn_sent", "SYNs to an anycast address, repeats included"),
+    ("bound", "connections that took a member's unicast address"),
+    ("refused", "connections refused by a member"),
+    (
+        "late_syn_ack",
+        "SYN-ACKs that nobody waits for any more: the kernel resets them",
+    ),
+    ("wrong_syn_ack", "SYN-ACKs that our TCP answered with a RST"),
+    (
+        "not_a_syn",
+        "our segments to an anycast address that are no SYN: dropped",
+    ),
+    (
+        "port_busy",
+        "SYN-ACKs dropped: another connection has the same ports",
+    ),
+    ("full", "segments dropped: a map is full"),
+];
+
+fn maps(f: &Family) -> String {
+    let Family {
+        n,
+        ip,
+        address,
+        key_type,
+        ..
+    } = f;
+    let key = format!("{key_type} . tcp sport . tcp dport");
+    let four = format!("{address} . inet_service . {address} . inet_service");
+    let often = "size 262144; flags dynamic,timeout; timeout 5d;";
+    format!(
+        r#"
+	set class{n} {{ type {address}; flags interval; auto-merge; comment "anycast addresses"; }}
+	map asked{n} {{
+		typeof {key} : {ip} saddr; size 262144; flags dynamic,timeout; timeout 5m;
+		comment "SYN sent: my address . port . service : anycast address";
+	}}
+	map offer{n} {{
+		typeof {key} . tcp sequence : {ip} saddr; size 262144; flags dynamic,timeout; timeout 1s;
+		comment "SYN-ACK seen: my address . port . service . acknowledgement : member";
+	}}
+	map owner{n} {{
+		typeof {key} : {ip} saddr; {often}
+		comment "connection: my address . port . service : anycast address";
+	}}
+	map peer{n} {{
+		typeof {key} : {ip} saddr; {often}
+		comment "connection: my address . port . service : member";
+	}}
+	set bound{n} {{
+		type {four}; {often}
+		comment "connection: my address . port . anycast address . service";
+	}}
+	set from{n} {{
+		type {four}; {often}
+		comment "connection: member . service . my address . port";
+	}}
+"#
+    )
+}
+
+fn out_chains(f: &Family) -> String {
+    let Family { n, ip, source, .. } = f;
+    let key = format!("{source} . tcp sport . tcp dport");
+    let ends = format!("{ip} saddr . tcp sport . {ip} daddr . tcp dport");
+    let back = format!("{ip} daddr . tcp dport . {ip} saddr . tcp sport");
+    format!(
+        r#"
+	chain out{n} {{
+		tcp flags & (fin|syn|rst|ack) == syn counter name syn_sent goto syn{n}
+		numgen inc mod 64 == 0 {ends} @bound{n} goto renew{n}
+		{ip} daddr set {key} map @peer{n} accept comment "the connection has its member"
+		{key} . tcp sequence @offer{n} goto bind{n}
+		oifname "lo" accept comment "a reply inside this host, to its own anycast address"
+		counter name not_a_syn drop
+	}}
+	chain syn{n} {{
+		{ends} @bound{n} goto again{n}
+		delete @asked{n} {{ {key} : {ip} daddr }}
+		add @asked{n} {{ {key} : {ip} daddr }} accept
+		counter name full drop
+	}}
+	# The kernel opens this very connection anew: the one before is over.
+	chain again{n} {{
+		delete @bound{n} {{ {ends} }}
+		delete @asked{n} {{ {key} : {ip} daddr }}
+		add @asked{n} {{ {key} : {ip} daddr }}
+		{ip} daddr set {key} map @peer{n}
+		delete @from{n} {{ {back} }}
+		delete @peer{n} {{ {key} : {ip} daddr }}
+		delete @owner{n} {{ {key} : {ip} daddr }}
+		{ip} daddr set {key} map @asked{n} accept
+		counter name full drop
+	}}
+	# The answer of our TCP to a SYN-ACK. An ACK: from here on the member is the peer.
+	chain bind{n} {{
+		tcp flags & rst == rst \
+			{ip} daddr set {key} . tcp sequence map @offer{n} counter name wrong_syn_ack accept
+		delete @owner{n} {{ {key} : {ip} daddr }}
+		delete @asked{n} {{ {key} : {ip} daddr }}
+		add @owner{n} {{ {key} : {ip} daddr }} add @bound{n} {{ {ends} }} \
+			{ip} daddr set {key} . tcp sequence map @offer{n} \
+			add @peer{n} {{ {key} : {ip} daddr }} add @from{n} {{ {back} }} \
+			counter name bound accept
+		counter name full drop
+	}}
+	chain renew{n} {{
+		update @owner{n} {{ {key} : {ip} daddr }}
+		update @bound{n} {{ {ends} }}
+		{ip} daddr set {key} map @peer{n}
+		update @peer{n} {{ {key} : {ip} daddr }}
+		update @from{n} {{ {back} }}
+		accept
+	}}
+"#
+    )
+}
+
+fn in_chains(f: &Family) -> String {
+    let Family {
+        n, ip, destination, ..
+    } = f;
+    let key = format!("{destination} . tcp dport . tcp sport");
+    let ends = format!("{ip} saddr . tcp sport . {ip} daddr . tcp dport");
+    let back = format!("{ip} daddr . tcp dport . {ip} saddr . tcp sport");
+    format!(
+        r#"
+	chain in{n} {{
+		tcp flags & (syn|rst) != 0 goto control{n}
+		{ends} @from{n} goto known{n}
+	}}
+	chain known{n} {{
+		{ip} saddr set {key} map @owner{n} accept
+	}}
+	chain control{n} {{
+		tcp flags & (syn|ack) == syn accept
+		socket wildcard 0 goto other{n} comment "matches another connection fully: not ours"
+		tcp flags & (syn|ack) == (syn|ack) goto offer{n}
+		{ends} @from{n} goto known{n}
+		tcp flags & (rst|ack) == (rst|ack) {ip} saddr set {key} map @asked{n} \
+			counter name refused accept
+	}}
+	chain other{n} {{
+		delete @from{n} {{ {ends} }}
+		accept
+	}}
+	chain offer{n} {{
+		{key} != @asked{n} goto late{n}
+		{key} . tcp ackseq @offer{n} accept comment "second, and the first is not judged yet"
+		{key} @peer{n} goto taken{n}
+		add @offer{n} {{ {key} . tcp ackseq : {ip} saddr }} \
+			{ip} saddr set {key} map @asked{n} accept
+	}}
+	# Nobody waits for it: from the member itself, once more, or from another one.
+	chain late{n} {{
+		{ends} @from{n} goto known{n}
+		counter name late_syn_ack accept
+	}}
+	# The ports are noted for a connection to another anycast address. Is its socket still there?
+	chain taken{n} {{
+		add @offer{n} {{ {key} . tcp ackseq : {ip} saddr }}
+		{ip} saddr set {key} map @owner{n}
+		socket wildcard 0 goto busy{n}
+		delete @bound{n} {{ {back} }}
+		{ip} saddr set {key} map @peer{n}
+		delete @from{n} {{ {ends} }}
+		delete @peer{n} {{ {key} : {ip} saddr }}
+		delete @owner{n} {{ {key} : {ip} saddr }}
+		{ip} saddr set {key} map @asked{n} accept
+	}}
+	chain busy{n} {{
+		delete @offer{n} {{ {key} . tcp ackseq : {ip} saddr }}
+		counter name port_busy drop
+	}}
+"#
+    )
+}

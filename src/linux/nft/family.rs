@@ -1,0 +1,67 @@
+//! What differs between the two families in a rule text.
+
+use crate::addr::Prefix;
+
+/// The words of one family; the rules are written once, around them.
+pub(super) struct Family {
+    /// Suffix of the names of sets, maps and chains.
+    pub(super) n: char,
+    /// The header's name.
+    pub(super) ip: &'static str,
+    /// The name of an address in the type of a set.
+    pub(super) address: &'static str,
+    /// A segment's source as part of a map's key, and what gives that part its type.
+    pub(super) source: &'static str,
+    pub(super) destination: &'static str,
+    pub(super) key_type: &'static str,
+}
+
+/// Addresses are parts of keys as they are.
+pub(super) const IPV4: Family = Family {
+    n: '4',
+    ip: "ip",
+    address: "ipv4_addr",
+    source: "ip saddr",
+    destination: "ip daddr",
+    key_type: "ip saddr",
+};
+
+/// The key of a map that packets add to holds 16 bytes (nft 1.0.6 aborts on longer ones, though
+/// not with sets), so an address takes part with its last 32 bits. `tcp sequence` stands for any
+/// number of 32 bits: a raw piece of a header has no type of its own.
+pub(super) const IPV6: Family = Family {
+    n: '6',
+    ip: "ip6",
+    address: "ipv6_addr",
+    source: "@nh,160,32",
+    destination: "@nh,288,32",
+    key_type: "tcp sequence",
+};
+
+pub(super) const BOTH: [&Family; 2] = [&IPV4, &IPV6];
+
+impl Family {
+    /// Whether `prefix` is of this family.
+    pub(super) fn has(&self, prefix: &Prefix) -> bool {
+        matches!(prefix, Prefix::V4(_)) == (self.n == '4')
+    }
+
+    /// Those of `prefixes` that are of this family, as `nft` writes them; `None` without any.
+    pub(super) fn elements(&self, prefixes: &[Prefix]) -> Option<String> {
+        let own: Vec<_> = prefixes
+            .iter()
+            .filter(|prefix| self.has(prefix))
+            .map(|prefix| prefix.trunc().to_string())
+            .collect();
+        (!own.is_empty()).then(|| own.join(", "))
+    }
+
+    /// A transaction that gives the set `name` (plus the family's suffix) just these elements.
+    pub(super) fn refill(&self, table: &str, name: &str, prefixes: &[Prefix]) -> String {
+        let mut text = format!("flush set {table} {name}{}\n", self.n);
+        if let Some(elements) = self.elements(prefixes) {
+            text += &format!("add element {table} {name}{} {{ {elements} }}\n", self.n);
+        }
+        text
+    }
+}

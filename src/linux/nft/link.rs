@@ -1,0 +1,121 @@
+//! What the kernel does not get to see of a link, table `netdev hamp_link`.
+//!
+//! Packet sockets bound to every protocol see a frame before these rules do, so the daemon still
+//! hears all of it.
+//!
+//! * **Member.** The kernel answers ARP for any address it has, on every link, and at once; who
+//!   answers for an anycast address is decided by rank. So requests for the addresses served
+//!   here are hidden. (For IPv6 the kernel answers only for addresses of the link itself.)
+//! * **Client.** Neighbour entries for anycast addresses are installed by the daemon, from answers
+//!   that it has judged. So what states or asks with such an address is hidden from the kernel, as
+//!   a lease: without a daemon that renews it the host is a stock host again.
+
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+use super::family::IPV4;
+use crate::addr::{Class, Prefix};
+
+/// The links' table.
+pub const TABLE: &str = "netdev hamp_link";
+
+/// Attaches the rules to a link; again, if they are. Its chain goes with the interface.
+pub(super) fn attach(index: u32, interface: &str) -> String {
+    format!(
+        "table {TABLE} {{\n\
+         \tchain link{index} {{\n\
+         \t\ttype filter hook ingress device \"{interface}\" priority -500; policy accept;\n\
+         \t}}\n\
+         }}\n\
+         flush chain {TABLE} link{index}\n\
+         add rule {TABLE} link{index} ether type arp goto hide_arp\n\
+         add rule {TABLE} link{index} icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} \
+         goto hide_nd\n"
+    )
+}
+
+/// Hides requests for the set's elements `prefixes` from the kernel (member).
+pub(super) fn hide(prefixes: &[Prefix]) -> String {
+    served("add", prefixes)
+}
+
+/// Stops hiding them.
+pub(super) fn show(prefixes: &[Prefix]) -> String {
+    served("delete", prefixes)
+}
+
+fn served(what: &str, prefixes: &[Prefix]) -> String {
+    match IPV4.elements(prefixes) {
+        Some(elements) => format!("{what} element {TABLE} served4 {{ {elements} }}\n"),
+        None => String::new(),
+    }
+}
+
+/// Hides the class's own ARP and neighbour discovery on `interface` (client) for `lasts` from now.
+pub(super) fn lease_hiding(interface: &str, lasts: Duration) -> String {
+    let lasts = lasts.as_millis().max(1);
+    let element = format!("element {TABLE} managed");
+    format!(
+        "add {element} {{ \"{interface}\" timeout {lasts}ms }}\n\
+         delete {element} {{ \"{interface}\" }}\n\
+         add {element} {{ \"{interface}\" timeout {lasts}ms }}\n"
+    )
+}
+
+/// Loads the table without any link, nothing hidden; replaces an earlier one.
+pub fn text(class: &Class) -> String {
+    let mut rules = String::new();
+    for prefix in class.prefixes() {
+        if let Prefix::V6(prefix) = prefix {
+            for (what, offset) in [("source", None), ("target", Some(64))] {
+                rules += &nd_rule(prefix.network(), prefix.prefix_len(), what, offset);
+            }
+        }
+    }
+    let mut text = format!(
+        r#"add table {TABLE}
+flush table {TABLE}
+table {TABLE} {{
+	comment "hamp: what a link's ARP and neighbour discovery keep from the kernel"
+
+	counter request_hidden {{ comment "ARP requests for an address that this host serves"; }}
+	counter claim_hidden {{ comment "ARP and neighbour discovery of an anycast address"; }}
+
+	set class4 {{ type ipv4_addr; flags interval; auto-merge; comment "anycast addresses"; }}
+	set served4 {{ type ipv4_addr; flags interval; comment "addresses that this host serves"; }}
+	set managed {{
+		type ifname; flags timeout;
+		comment "links whose anycast neighbours the daemon manages: leases";
+	}}
+
+	chain hide_arp {{
+		arp operation request arp daddr ip @served4 counter name request_hidden drop
+		iifname @managed arp saddr ip @class4 counter name claim_hidden drop
+	}}
+	# The target of a solicitation or advertisement begins at bit 64 of the ICMPv6 message.
+	chain hide_nd {{
+{rules}	}}
+}}
+"#
+    );
+    text += &format!("flush set {TABLE} served4\n");
+    text += &format!("flush set {TABLE} managed\n");
+    text += &IPV4.refill(TABLE, "class", class.prefixes());
+    text
+}
+
+fn nd_rule(network: Ipv6Addr, length: u8, what: &str, offset: Option<u32>) -> String {
+    let matches = match (offset, length) {
+        (None, _) => format!("ip6 saddr {network}/{length} "),
+        // nft refuses to match no bits at all.
+        (Some(_), 0) => String::new(),
+        (Some(offset), length) => {
+            let value = network.to_bits() >> (128 - u32::from(length));
+            format!("@th,{offset},{length} {value:#x} ")
+        }
+    };
+    format!(
+        "\t\tiifname @managed {matches}counter name claim_hidden drop \
+         comment \"{what} in {network}/{length}\"\n"
+    )
+}

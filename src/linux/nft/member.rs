@@ -1,0 +1,134 @@
+//! The member's gate, table `inet hamp_member`: what this host does with a packet to an anycast
+//! address.
+//!
+//! * An address that this host does not serve *now* is discarded silently (RFC 1546: no RST, no
+//!   ICMP). The addresses it serves are leases that expire at the dead time unless the daemon
+//!   renews them with its hellos: a daemon that is killed or frozen stops serving when its rank
+//!   passes on, although the address is still configured and the service still runs.
+//! * A TCP SYN goes to this host's unicast address on the link it came by, so the service
+//!   answers from there and the whole connection has one unicast peer. No other TCP segment to
+//!   an anycast address exists. Inside this host, a reply to its own client may: that client's
+//!   source address is then the anycast one.
+//! * Everything else (UDP, ICMP) is delivered to the anycast address itself.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::family::BOTH;
+use crate::addr::{Class, Prefix};
+
+/// The member's table.
+pub const TABLE: &str = "inet hamp_member";
+
+/// This host's own address of one family on one link (`lo` for this host itself).
+pub type Unicast = (String, IpAddr);
+
+/// Loads the gate, closed for every address of `class`; replaces an earlier one.
+pub fn text(class: &Class) -> String {
+    let mut text = format!(
+        "add table {TABLE}\n\
+         flush table {TABLE}\n\
+         table {TABLE} {{\n\
+         \tcomment \"hamp, member: packets to anycast addresses (RFC 1546)\"\n\n"
+    );
+    for (name, what) in COUNTERS {
+        text += &format!("\tcounter {name} {{ comment \"{what}\"; }}\n");
+    }
+    for f in BOTH {
+        let (n, ip, address) = (f.n, f.ip, f.address);
+        text += &format!(
+            r#"
+	set class{n} {{ type {address}; flags interval; auto-merge; comment "anycast addresses"; }}
+	set active{n} {{
+		type {address}; flags interval,timeout;
+		comment "what this host serves: leases, renewed with each hello";
+	}}
+	map unicast{n} {{ type ifname : {address}; comment "this host's address on each link"; }}
+
+	chain gate{n} {{
+		{ip} daddr != @active{n} counter name not_served drop comment "not ours (now): silence"
+		meta l4proto != tcp accept
+		tcp flags & (fin|syn|rst|ack) == syn {ip} daddr set iifname map @unicast{n} \
+			counter name syn accept
+		iifname "lo" accept comment "a reply inside this host, to its own anycast address"
+		counter name not_a_syn drop
+	}}
+"#
+        );
+    }
+    text += "
+	chain prerouting {
+		type filter hook prerouting priority raw; policy accept;
+		ip daddr @class4 goto gate4
+		ip6 daddr @class6 goto gate6
+	}
+}
+";
+    for family in BOTH {
+        text += &family.refill(TABLE, "class", class.prefixes());
+        text += &format!("flush set {TABLE} active{}\n", family.n);
+        text += &format!("flush map {TABLE} unicast{}\n", family.n);
+    }
+    text
+}
+
+const COUNTERS: [(&str, &str); 3] = [
+    (
+        "syn",
+        "SYNs to an anycast address of ours, given to our unicast address",
+    ),
+    (
+        "not_served",
+        "packets to an anycast address that we do not serve: dropped",
+    ),
+    (
+        "not_a_syn",
+        "TCP segments to an anycast address of ours that are no SYN: dropped",
+    ),
+];
+
+/// Keeps the gate open for the set's elements `prefixes` for `lasts` from now, at least 1 ms.
+pub(super) fn lease(prefixes: &[Prefix], lasts: Duration) -> String {
+    let lasts = lasts.as_millis().max(1);
+    // Adding does not renew the timeout of an element that is there: take it away first, and for
+    // that make sure that it is there. All in one transaction: the gate never closes in between.
+    [("add", true), ("delete", false), ("add", true)]
+        .map(|(what, timed)| {
+            let timeout = match timed {
+                true => format!(" timeout {lasts}ms"),
+                false => String::new(),
+            };
+            elements(what, prefixes, &timeout)
+        })
+        .concat()
+}
+
+/// Closes the gate for the set's elements `prefixes`, whose leases may have ended already.
+pub(super) fn close(prefixes: &[Prefix]) -> String {
+    // What is not there cannot be taken away.
+    elements("add", prefixes, " timeout 1s") + &elements("delete", prefixes, "")
+}
+
+/// Sets the addresses that SYNs are rewritten to, all links at once.
+pub(super) fn unicast(links: &[Unicast]) -> String {
+    let mut text = String::new();
+    for n in ['4', '6'] {
+        text += &format!("flush map {TABLE} unicast{n}\n");
+    }
+    for (interface, address) in links {
+        let n = if address.is_ipv4() { '4' } else { '6' };
+        text += &format!("add element {TABLE} unicast{n} {{ \"{interface}\" : {address} }}\n");
+    }
+    text
+}
+
+fn elements(what: &str, prefixes: &[Prefix], suffix: &str) -> String {
+    let mut text = String::new();
+    for family in BOTH {
+        for prefix in prefixes.iter().filter(|prefix| family.has(prefix)) {
+            let set = format!("active{}", family.n);
+            text += &format!("{what} element {TABLE} {set} {{ {prefix}{suffix} }}\n");
+        }
+    }
+    text
+}

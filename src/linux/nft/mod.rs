@@ -1,0 +1,133 @@
+//! The kernel's rules, as text that `nft list ruleset` shows again.
+//!
+//! * [`inet hamp_member`](member): the gate, and where a SYN goes. Starts closed, and closes at
+//!   the dead time when its daemon renews nothing any more.
+//! * [`inet hamp_client`](client): the TCP shim. Keeps its connections over a restart and a crash.
+//! * [`netdev hamp_link`](link): the ARP and neighbour discovery that the kernel does not see.
+//!   Starts anew; the client's part ends with its lease.
+//!
+//! [`Tables`] is what a daemon holds. Every change is one transaction: all of it or nothing.
+
+pub mod client;
+pub mod connections;
+mod cover;
+mod family;
+pub mod link;
+pub mod member;
+pub mod session;
+
+use std::time::Duration;
+
+use crate::addr::{Class, Prefix};
+use cover::Cover;
+pub use member::Unicast;
+pub use session::{Error, Session};
+
+/// A daemon's hand on the kernel's rules.
+#[derive(Debug)]
+pub struct Tables {
+    nft: Session,
+    class: Class,
+    open: Cover,
+    hidden: Cover,
+}
+
+impl Tables {
+    /// Starts nft and loads the table of the links: nothing is hidden yet.
+    pub fn start(class: Class) -> Result<Self, Error> {
+        let mut nft = Session::start()?;
+        nft.run(&link::text(&class))?;
+        let (open, hidden) = Default::default();
+        Ok(Self {
+            nft,
+            class,
+            open,
+            hidden,
+        })
+    }
+
+    /// Loads the member's gate, closed.
+    pub fn load_member(&mut self) -> Result<(), Error> {
+        self.open = Cover::default();
+        self.nft.run(&member::text(&self.class))
+    }
+
+    /// Loads the client's shim, or replaces its rules and keeps its connections.
+    pub fn load_client(&mut self) -> Result<(), Error> {
+        self.nft.run(&client::text(&self.class))
+    }
+
+    /// Attaches the links' rules to the interface with this index; again, if they are.
+    pub fn attach(&mut self, index: u32, interface: &str) -> Result<(), Error> {
+        self.nft.run(&link::attach(index, interface))
+    }
+
+    /// Sets the addresses that SYNs are rewritten to: all links, at most one per link and family.
+    pub fn set_unicast(&mut self, links: &[Unicast]) -> Result<(), Error> {
+        self.nft.run(&member::unicast(links))
+    }
+
+    /// Hides ARP requests for `prefixes` from the kernel: before their addresses are configured.
+    pub fn hide(&mut self, prefixes: &[Prefix]) -> Result<(), Error> {
+        let change = self.hidden.insert(prefixes);
+        self.change(link::show(&change.out), link::hide(&change.into))
+    }
+
+    /// Stops hiding ARP requests for `prefixes`: after their addresses are gone.
+    pub fn show(&mut self, prefixes: &[Prefix]) -> Result<(), Error> {
+        let change = self.hidden.remove(prefixes);
+        self.change(link::show(&change.out), link::hide(&change.into))
+    }
+
+    /// Opens the gate for `prefixes`, or keeps it open, for `lasts` from now (at least 1 ms).
+    pub fn lease(&mut self, prefixes: &[Prefix], lasts: Duration) -> Result<(), Error> {
+        let change = self.open.insert(prefixes);
+        let leases = self.open.outermost(prefixes);
+        self.change(member::close(&change.out), member::lease(&leases, lasts))
+    }
+
+    /// Closes the gate for `prefixes` at once; what lies in them and is leased itself stays open
+    /// for `lasts`.
+    pub fn close(&mut self, prefixes: &[Prefix], lasts: Duration) -> Result<(), Error> {
+        let change = self.open.remove(prefixes);
+        self.change(
+            member::close(&change.out),
+            member::lease(&change.into, lasts),
+        )
+    }
+
+    /// Hides the class's ARP and neighbour discovery on `interface` from the kernel (client), for
+    /// `lasts` from now (at least 1 ms).
+    pub fn lease_hiding(&mut self, interface: &str, lasts: Duration) -> Result<(), Error> {
+        self.nft.run(&link::lease_hiding(interface, lasts))
+    }
+
+    /// Takes the member's and the links' rules away, at the end of a daemon. The client's shim
+    /// stays: it carries connections.
+    pub fn retire(&mut self) -> Result<(), Error> {
+        self.nft
+            .run(&[member::TABLE, link::TABLE].map(delete).concat())
+    }
+
+    /// Takes elements away and adds others. nft 1.0.6 looks for overlaps with elements that the
+    /// same transaction takes away, so these are two.
+    fn change(&mut self, out: String, into: String) -> Result<(), Error> {
+        for text in [out, into] {
+            if !text.is_empty() {
+                self.nft.run(&text)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Removes everything of ours, and with it every rebound connection (`hamp clean`).
+pub fn clean() -> Result<(), Error> {
+    let tables = [member::TABLE, client::TABLE, link::TABLE];
+    Session::start()?.run(&tables.map(delete).concat())
+}
+
+/// Deletes a table that may be missing.
+fn delete(table: &str) -> String {
+    format!("add table {table}\ndelete table {table}\n")
+}
