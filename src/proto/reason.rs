@@ -83,6 +83,10 @@ reasons! {
     LaterAnswer = "later_answer",
     /// An answer that nobody here asked for.
     Unasked = "unasked",
+    /// A TCP segment to an anycast address that is neither a SYN nor of a bound connection.
+    NotASyn = "not_a_syn",
+    /// A TCP segment from an anycast address.
+    AnycastSource = "anycast_source",
     /// A frame on a link that is down or unknown.
     NoLink = "no_link",
 }

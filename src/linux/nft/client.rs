@@ -74,7 +74,7 @@ pub fn text(class: &Class) -> String {
     text
 }
 
-const COUNTERS: [(&str, &str); 8] = [
+const COUNTERS: [(&str, &str); 9] = [
     ("syn_sent", "SYNs to an anycast address, repeats included"),
     ("bound", "connections that took a member's unicast address"),
     ("refused", "connections refused by a member"),
@@ -90,6 +90,10 @@ const COUNTERS: [(&str, &str); 8] = [
     (
         "port_busy",
         "SYN-ACKs dropped: another connection has the same ports",
+    ),
+    (
+        "anycast_source",
+        "SYNs, SYN-ACKs and RSTs from an anycast address: dropped",
     ),
     ("full", "segments dropped: a map is full"),
 ];
@@ -210,6 +214,7 @@ fn in_chains(f: &Family) -> String {
 		{ip} saddr set {key} map @owner{n} accept
 	}}
 	chain control{n} {{
+		iifname != "lo" {ip} saddr @class{n} counter name anycast_source drop
 		tcp flags & (syn|ack) == syn accept
 		socket wildcard 0 goto other{n} comment "matches another connection fully: not ours"
 		tcp flags & (syn|ack) == (syn|ack) goto offer{n}
