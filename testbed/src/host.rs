@@ -1,0 +1,379 @@
+//! One host: the thread that holds it, and what can be done in it.
+//!
+//! The holding thread makes the namespaces and starts the host's first process, whose parent-death signal is tied to that
+//! thread. It stays, because a program can be started in a host only by a thread that lives there, and because a thread
+//! whose children go to another process namespace can start no threads: the holder does nothing but take jobs.
+
+use std::fs::File;
+use std::io::Read;
+use std::net::IpAddr;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError, Weak, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use ipnet::IpNet;
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::unistd::{Pid, sethostname};
+
+use crate::init::{BIN, HOST_ARGUMENT, LOG};
+use crate::process::{self, Output, Process, collect};
+
+/// How long [`Host::run`] lets a command run.
+pub const RUN_LIMIT: Duration = Duration::from_secs(30);
+
+/// Where programs are looked for; an ordinary user's own path often lacks the `sbin` directories.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// One end of a link, in a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Name in the host: `eth0`, `eth1`, ...
+    pub name: String,
+    /// The switch it is plugged into.
+    pub switch: String,
+    /// Name of the switch's port.
+    pub port: String,
+    /// Link-layer address, fixed by the order of hosts and links.
+    pub mac: [u8; 6],
+    /// Addresses with their prefix lengths.
+    pub addresses: Vec<IpNet>,
+}
+
+/// A host of a lab. Dropping it ends everything that runs in it.
+#[derive(Debug)]
+pub struct Host {
+    name: String,
+    pid: Pid,
+    netns: File,
+    jobs: Option<mpsc::Sender<Job>>,
+    holder: Option<JoinHandle<()>>,
+    pub(crate) interfaces: Vec<Interface>,
+    /// Programs started with [`Host::spawn`]: our children, in the host's process namespace.
+    children: Mutex<Vec<Weak<Mutex<Child>>>>,
+}
+
+/// A host whose first process is starting.
+pub(crate) struct Starting {
+    name: String,
+    jobs: mpsc::Sender<Job>,
+    holder: JoinHandle<()>,
+    ready: mpsc::Receiver<Result<(Pid, File)>>,
+}
+
+impl Starting {
+    /// Begins to start a host; several can start side by side.
+    pub(crate) fn begin(name: &str) -> Result<Self> {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let (tell, ready) = mpsc::channel();
+        let own = name.to_owned();
+        let holder = std::thread::Builder::new()
+            .name(format!("host-{name}"))
+            .spawn(move || hold(&own, &tell, &queue))
+            .context("thread of a host")?;
+        Ok(Self {
+            name: name.into(),
+            jobs,
+            holder,
+            ready,
+        })
+    }
+
+    /// Waits until it is there.
+    pub(crate) fn finish(self) -> Result<Host> {
+        let Self {
+            name,
+            jobs,
+            holder,
+            ready,
+        } = self;
+        let (pid, netns) = ready
+            .recv_timeout(Duration::from_secs(10))
+            .map_err(|_| anyhow!("host {name} does not start"))?
+            .with_context(|| format!("host {name}"))?;
+        let (jobs, holder) = (Some(jobs), Some(holder));
+        Ok(Host {
+            name,
+            pid,
+            netns,
+            jobs,
+            holder,
+            interfaces: Vec::new(),
+            children: Mutex::default(),
+        })
+    }
+}
+
+/// Body of the thread that holds a host.
+fn hold(name: &str, tell: &mpsc::Sender<Result<(Pid, File)>>, queue: &mpsc::Receiver<Job>) {
+    let mut first = match found(name) {
+        Ok((child, netns)) => {
+            let pid = Pid::from_raw(child.id().cast_signed());
+            let _ = tell.send(Ok((pid, netns)));
+            child
+        }
+        Err(error) => {
+            let _ = tell.send(Err(error));
+            return;
+        }
+    };
+    while let Ok(job) = queue.recv() {
+        job();
+    }
+    let _ = first.kill();
+    let _ = first.wait();
+}
+
+/// Makes the namespaces around the calling thread and starts the first process in them.
+fn found(name: &str) -> Result<(Child, File)> {
+    unshare(
+        CloneFlags::CLONE_NEWNS
+            | CloneFlags::CLONE_NEWNET
+            | CloneFlags::CLONE_NEWUTS
+            | CloneFlags::CLONE_NEWIPC
+            | CloneFlags::CLONE_NEWPID,
+    )
+    .with_context(|| format!("namespaces ({})", crate::enter::remedy()))?;
+    sethostname(name).context("host name")?;
+    let netns = crate::enter::own_netns()?;
+    defaults()?;
+    let mut first = Command::new("/proc/self/exe")
+        .arg(HOST_ARGUMENT)
+        .arg(name)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .process_group(0)
+        .current_dir("/")
+        .spawn()
+        .context("start the first process")?;
+    let mut said = [0; 6];
+    first
+        .stdout
+        .take()
+        .context("no pipe")?
+        .read_exact(&mut said)
+        .context("the first process ended before it was ready")?;
+    Ok((first, netns))
+}
+
+/// Kernel defaults that interfaces made later inherit: addresses usable at once, nothing learned from routers.
+fn defaults() -> Result<()> {
+    for (key, value) in [
+        ("ipv6/conf/default/accept_dad", "0"),
+        ("ipv6/conf/default/dad_transmits", "0"),
+        ("ipv6/conf/default/accept_ra", "0"),
+        ("ipv6/conf/default/router_solicitations", "0"),
+    ] {
+        std::fs::write(format!("/proc/sys/net/{key}"), value)
+            .with_context(|| format!("sysctl net/{key}"))?;
+    }
+    Ok(())
+}
+
+impl Host {
+    /// Its name in the lab, which is also its host name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Number of its first process, as the lab sees it (for `nsenter -t`).
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Its ends of links, `eth0` first.
+    pub fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+
+    /// Its first IPv4 or IPv6 address on a link.
+    pub fn address(&self, v6: bool) -> Option<IpAddr> {
+        let mut all = self
+            .interfaces
+            .iter()
+            .flat_map(|i| &i.addresses)
+            .map(IpNet::addr);
+        all.find(|a| a.is_ipv6() == v6)
+    }
+
+    /// Does `job` on the holding thread: inside all namespaces of the host. It must not start threads.
+    pub fn inside<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let (tell, told) = mpsc::channel();
+        let job = Box::new(move || drop(tell.send(job())));
+        let jobs = self.jobs.as_ref().context("host has ended")?;
+        jobs.send(job)
+            .map_err(|_| anyhow!("host {} has ended", self.name))?;
+        told.recv()
+            .map_err(|_| anyhow!("host {}: its job ended without an answer", self.name))
+    }
+
+    /// A new thread whose sockets are the host's (its files and processes are the lab's): load, probes, captures.
+    pub fn thread<T: Send + 'static>(
+        &self,
+        name: &str,
+        body: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<JoinHandle<T>> {
+        let netns = self.netns.try_clone().context("namespace of a host")?;
+        let (tell, told) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name(name.into())
+            .spawn(move || {
+                let entered = setns(&netns, CloneFlags::CLONE_NEWNET);
+                drop(netns);
+                let _ = tell.send(entered);
+                body()
+            })?;
+        told.recv()
+            .context("thread in a host")?
+            .context("enter the host")?;
+        Ok(thread)
+    }
+
+    /// A command line ready to run in this host: its path, its name, no input, a process group of its own.
+    fn command(&self, argv: &[String]) -> Result<Command> {
+        let (program, arguments) = argv.split_first().context("empty command")?;
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .env("PATH", format!("{BIN}:{PATH}"))
+            .env("HAMP_LAB_HOST", &self.name)
+            .env("TMPDIR", "/tmp")
+            .env_remove("NOTIFY_SOCKET")
+            .stdin(Stdio::null())
+            .process_group(0)
+            .current_dir("/run/lab/tmp");
+        Ok(command)
+    }
+
+    /// Runs a command to its end, at most [`RUN_LIMIT`], and collects what it writes.
+    pub fn run(&self, argv: &[impl AsRef<str>]) -> Result<Output> {
+        self.run_for(argv, RUN_LIMIT)
+    }
+
+    /// As [`Host::run`], with a limit of its own.
+    pub fn run_for(&self, argv: &[impl AsRef<str>], limit: Duration) -> Result<Output> {
+        let argv: Vec<String> = argv.iter().map(|a| a.as_ref().to_owned()).collect();
+        let mut command = self.command(&argv)?;
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = self.inside(move || command.spawn())?;
+        let name = format!("{} on {}", argv[0], self.name);
+        let child = child.with_context(|| format!("start {name}"))?;
+        collect(&name, child, limit)
+    }
+
+    /// Runs shell text with `sh -ec`; its standard output, or an error.
+    pub fn sh(&self, text: &str) -> Result<String> {
+        self.run(&["sh", "-ec", text])?
+            .ok()
+            .with_context(|| format!("{}: {text}", self.name))
+    }
+
+    /// Starts a program that stays; its output goes to `/run/lab/log/NAME.log` in the host.
+    pub fn spawn(&self, name: &str, argv: &[impl AsRef<str>]) -> Result<Process> {
+        self.spawn_with(name, argv, &[])
+    }
+
+    /// As [`Host::spawn`], with additional environment variables.
+    pub fn spawn_with(
+        &self,
+        name: &str,
+        argv: &[impl AsRef<str>],
+        environment: &[(&str, &str)],
+    ) -> Result<Process> {
+        let argv: Vec<String> = argv.iter().map(|a| a.as_ref().to_owned()).collect();
+        let mut command = self.command(&argv)?;
+        command.envs(environment.iter().copied());
+        let log = format!("{LOG}/{name}.log");
+        let path = log.clone();
+        let child = self.inside(move || -> Result<Child> {
+            let file = File::options().create(true).append(true).open(&path)?;
+            command.stdout(file.try_clone()?).stderr(file);
+            Ok(command.spawn()?)
+        })?;
+        let child = child.with_context(|| format!("start {} on {}", argv[0], self.name))?;
+        let process = Process::new(&format!("{name} on {}", self.name), child, log);
+        let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        children.retain(|c| c.strong_count() > 0);
+        children.push(std::sync::Arc::downgrade(process.child()));
+        Ok(process)
+    }
+
+    /// A shell with our terminal, until the user leaves it.
+    pub fn shell(&self, line: Option<&str>) -> Result<()> {
+        let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".into());
+        let mut argv = vec![shell];
+        if let Some(line) = line {
+            argv.extend(["-c".into(), line.into()]);
+        }
+        let mut command = self.command(&argv)?;
+        // The terminal's foreground group must be the shell's: it stays in ours.
+        command
+            .stdin(Stdio::inherit())
+            .process_group(nix::unistd::getpgrp().as_raw());
+        command.env("PS1", format!("{}# ", self.name));
+        let mut child = self
+            .inside(move || command.spawn())?
+            .context("start a shell")?;
+        child.wait().context("wait for the shell")?;
+        Ok(())
+    }
+
+    /// Writes a file in the host (only `/run`, `/tmp` and `/var/tmp` are private to it).
+    pub fn write(&self, path: &str, text: &str) -> Result<()> {
+        if !["/run/", "/tmp/", "/var/tmp/"]
+            .iter()
+            .any(|p| path.starts_with(p))
+        {
+            bail!("{path} is not private to host {}", self.name);
+        }
+        let (path, text) = (path.to_owned(), text.to_owned());
+        let done = self.inside({
+            let path = path.clone();
+            move || {
+                let parent = std::path::Path::new(&path).parent().map(ToOwned::to_owned);
+                parent.map_or(Ok(()), std::fs::create_dir_all)?;
+                std::fs::write(&path, text)
+            }
+        })?;
+        done.with_context(|| format!("write {path} on {}", self.name))
+    }
+
+    /// Reads a file as the host sees it.
+    pub fn read(&self, path: &str) -> Result<String> {
+        let own = path.to_owned();
+        let read = self.inside(move || std::fs::read_to_string(own))?;
+        read.with_context(|| format!("read {path} on {}", self.name))
+    }
+
+    /// Sets a sysctl of this host's network namespace: `ipv4/ip_forward`.
+    pub fn sysctl(&self, key: &str, value: &str) -> Result<()> {
+        let (path, value) = (format!("/proc/sys/net/{key}"), value.to_owned());
+        let own = path.clone();
+        self.inside(move || std::fs::write(own, value))?
+            .with_context(|| format!("write {path} on {}", self.name))
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // The end of the queue ends the holder, which ends the first process, which ends all others.
+        drop(self.jobs.take());
+        // The first process of a process namespace is not gone before all others are collected, and those that we started
+        // are ours to collect.
+        let children = self
+            .children
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        for child in children.drain(..).filter_map(|c| c.upgrade()) {
+            let _ = process::locked(&child).wait();
+        }
+        if let Some(holder) = self.holder.take() {
+            let _ = holder.join();
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The first process of a host, and the other things this program can become.
+//!
+//! A host's first process sets its mounts up, says `ready` and then only collects orphans until its standard input ends
+//! or its parent dies. It is the same executable as the lab, so that the library needs no helper on disk.
+
+use std::fs;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use nix::mount::{MsFlags, mount};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+/// First argument of a host's first process.
+pub(crate) const HOST_ARGUMENT: &str = "__host";
+/// Where a host finds `hamp` and `hamp-lab`.
+pub(crate) const BIN: &str = "/run/lab/bin";
+/// Where a host keeps the output of its programs.
+pub(crate) const LOG: &str = "/run/lab/log";
+
+/// Call this first in `main`, before any thread: does not return if this process is meant to be a host or `hamp`.
+pub fn init() {
+    let mut arguments = std::env::args_os();
+    let called = arguments.next().unwrap_or_default();
+    let first = arguments.next().unwrap_or_default();
+    if first == HOST_ARGUMENT {
+        let end = host().map_or_else(
+            |error| {
+                eprintln!("host: {error:#}");
+                1
+            },
+            |()| 0,
+        );
+        std::process::exit(end);
+    }
+    let _ = called;
+}
+
+/// The life of a host's first process.
+fn host() -> Result<()> {
+    // The thread of the lab that holds this host is our parent. Should it have died before this line, our standard
+    // input is at its end already.
+    set_pdeathsig(Signal::SIGKILL).context("parent-death signal")?;
+    mounts()?;
+    let mut out = std::io::stdout();
+    out.write_all(b"ready\n")
+        .and_then(|()| out.flush())
+        .context("tell the lab")?;
+    let input = std::io::stdin();
+    loop {
+        let mut fds = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
+        // The lab never writes: anything that makes this readable is its end. The timeout bounds how long an orphan
+        // stays a zombie.
+        if poll(&mut fds, PollTimeout::from(500u16)).unwrap_or(0) > 0 {
+            return Ok(());
+        }
+        while let Ok(status) = waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
+            if status == WaitStatus::StillAlive {
+                break;
+            }
+        }
+    }
+}
+
+/// Private `/run`, `/tmp`, `/var/tmp` and `/proc`; our own program on a path of the host.
+fn mounts() -> Result<()> {
+    let none: Option<&str> = None;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
+        .context("make / private")?;
+    let program = std::env::current_exe().context("own path")?;
+    if !program.exists() {
+        bail!("{} was replaced while it runs", program.display());
+    }
+    // Our program may live under one of the directories that are about to be covered, so it is bound to its new place
+    // while its path still leads there. Only /run itself is covered before.
+    let held = fs::File::open(&program).context("open own program")?;
+    tmpfs("/run")?;
+    for dir in [BIN, LOG, "/run/lab/tmp", "/run/sshd", "/run/lock"] {
+        fs::create_dir_all(dir).with_context(|| format!("create {dir}"))?;
+    }
+    let place = format!("{BIN}/hamp-lab");
+    fs::write(&place, "")?;
+    if program.starts_with("/run") {
+        fs::copy(
+            format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&held)),
+            &place,
+        )?;
+    } else {
+        mount(Some(&program), place.as_str(), none, MsFlags::MS_BIND, none)
+            .with_context(|| format!("bind {} to {place}", program.display()))?;
+    }
+    drop(held);
+    std::os::unix::fs::symlink("hamp-lab", format!("{BIN}/hamp"))?;
+    for dir in ["/tmp", "/var/tmp"] {
+        if Path::new(dir).is_dir() {
+            tmpfs(dir)?;
+        }
+    }
+    // A container may forbid a new /proc (it hides parts of its own). The machine's then stays in sight: `ps` in a host
+    // shows its numbers, everything else works.
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    if let Err(error) = mount(Some("proc"), "/proc", Some("proc"), flags, none) {
+        eprintln!("host: /proc stays the machine's ({error})");
+    }
+    Ok(())
+}
+
+fn tmpfs(place: &str) -> Result<()> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(
+        Some("tmpfs"),
+        place,
+        Some("tmpfs"),
+        flags,
+        Some("mode=0755"),
+    )
+    .with_context(|| format!("private {place}"))
+}
