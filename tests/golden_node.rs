@@ -1,28 +1,25 @@
 //! What golden packets, cut and damaged, do to a host: nothing, except to its counters.
 
+mod net;
 mod support;
 
 use std::time::Duration;
 
-use hamp::node::Config;
 use hamp::wire::Message;
 use hamp::wire::frame::{self, Frame};
-use support::sim::{LINK, Sim};
+use net::{LINK, Net, V4, V6};
 use support::{Random, golden};
 
 /// A member that is a client too, with a peer, in the middle of its life. Nothing is due.
-fn host() -> Sim {
-    let mut sim = Sim::new();
-    for _ in 0..2 {
-        let host = sim.add(Config {
-            client: true,
-            ..Config::default()
-        });
-        sim.join(host, "198.18.0.1/32");
-        sim.join(host, "2001:2:0:1546::1/128");
+fn host() -> Net {
+    let mut net = Net::new(1);
+    for number in [1, 2] {
+        let host = net.add(number, Duration::from_secs(1), true);
+        net.join(host, V4);
+        net.join(host, V6);
     }
-    sim.run(Duration::from_secs(5));
-    sim
+    net.run_for(Duration::from_secs(5));
+    net
 }
 
 /// What a host may show of an input: its state, what it sends and does, what it counted.
@@ -33,9 +30,9 @@ struct Outcome {
     received: u64,
 }
 
-fn outcome(sim: &mut Sim, frame: &[u8]) -> Outcome {
-    let now = sim.now;
-    let node = &mut sim.hosts[0].node;
+fn outcome(net: &mut Net, frame: &[u8]) -> Outcome {
+    let now = net.now;
+    let node = &mut net.hosts[0].node;
     node.handle_frame(now, LINK, frame, false);
     let mut emitted = 0;
     while node.poll_transmit().is_some() {
@@ -45,12 +42,14 @@ fn outcome(sim: &mut Sim, frame: &[u8]) -> Outcome {
         emitted += 1;
     }
     let counters = node.counters();
+    // Everything a host knows, except its counters.
+    let state = format!("{:?}", node.links().collect::<Vec<_>>());
     let (ignored, received) = (
         counters.ignored.values().sum(),
         counters.received.values().sum(),
     );
     Outcome {
-        state: sim.state(0),
+        state,
         emitted,
         ignored,
         received,
@@ -58,9 +57,9 @@ fn outcome(sim: &mut Sim, frame: &[u8]) -> Outcome {
 }
 
 /// Asserts that `frame` changes nothing but a counter, and at most one.
-fn changes_nothing(sim: &mut Sim, what: &str, frame: &[u8]) {
-    let before = outcome(sim, &[]);
-    let after = outcome(sim, frame);
+fn changes_nothing(net: &mut Net, what: &str, frame: &[u8]) {
+    let before = outcome(net, &[]);
+    let after = outcome(net, frame);
     assert_eq!(after.state, before.state, "{what}");
     assert_eq!(after.emitted, 0, "{what}");
     assert_eq!(after.received, before.received, "{what}");
@@ -76,11 +75,11 @@ fn payload(frame: &[u8]) -> Option<Vec<u8>> {
 
 #[test]
 fn no_truncated_frame_changes_anything_but_a_counter() {
-    let mut sim = host();
+    let mut net = host();
     for (name, frame) in golden::all() {
         for length in 0..frame.len() {
             changes_nothing(
-                &mut sim,
+                &mut net,
                 &format!("{name}, {length} bytes"),
                 &frame[..length],
             );
@@ -90,7 +89,7 @@ fn no_truncated_frame_changes_anything_but_a_counter() {
 
 #[test]
 fn no_truncated_message_in_a_whole_frame_changes_anything_but_a_counter() {
-    let mut sim = host();
+    let mut net = host();
     for (name, frame) in golden::all() {
         let Some(payload) = payload(&frame) else {
             continue;
@@ -98,14 +97,14 @@ fn no_truncated_message_in_a_whole_frame_changes_anything_but_a_counter() {
         let mac = frame[6..12].try_into().unwrap();
         for length in 0..payload.len() {
             let cut = frame::message(mac, [10, 15, 46, 1].into(), &payload[..length]);
-            changes_nothing(&mut sim, &format!("{name}, {length} bytes"), &cut);
+            changes_nothing(&mut net, &format!("{name}, {length} bytes"), &cut);
         }
     }
 }
 
 #[test]
 fn no_flipped_bit_changes_anything_but_a_counter() {
-    let mut sim = host();
+    let mut net = host();
     let mut random = Random::new(0x826);
     for (name, frame) in golden::all() {
         let Some(payload) = payload(&frame) else {
@@ -122,7 +121,7 @@ fn no_flipped_bit_changes_anything_but_a_counter() {
             let whole = matches!(Frame::parse(&flipped), Ok(Frame::Message { payload: p, mac, .. })
                 if p == payload && (mac == frame[6..12] || !says_mac));
             if !whole {
-                changes_nothing(&mut sim, &format!("{name}, bit {bit}"), &flipped);
+                changes_nothing(&mut net, &format!("{name}, bit {bit}"), &flipped);
             }
         }
     }
@@ -130,7 +129,7 @@ fn no_flipped_bit_changes_anything_but_a_counter() {
 
 #[test]
 fn no_undecodable_damage_changes_anything_but_a_counter() {
-    let mut sim = host();
+    let mut net = host();
     let mut random = Random::new(0x1546);
     for (name, frame) in golden::all() {
         let Some(payload) = payload(&frame) else {
@@ -141,7 +140,7 @@ fn no_undecodable_damage_changes_anything_but_a_counter() {
             let damaged = random.damage(&payload);
             if Message::decode(&damaged).is_err() {
                 let framed = frame::message(mac, [10, 15, 46, 1].into(), &damaged);
-                changes_nothing(&mut sim, &format!("{name}: {damaged:02x?}"), &framed);
+                changes_nothing(&mut net, &format!("{name}: {damaged:02x?}"), &framed);
             }
         }
     }
@@ -149,8 +148,8 @@ fn no_undecodable_damage_changes_anything_but_a_counter() {
 
 #[test]
 fn what_this_version_does_not_know_changes_nothing_but_a_counter() {
-    let mut sim = host();
+    let mut net = host();
     for name in ["unknown-type", "unknown-authentication"] {
-        changes_nothing(&mut sim, name, &golden::read(name));
+        changes_nothing(&mut net, name, &golden::read(name));
     }
 }

@@ -2,7 +2,6 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod golden;
-pub mod sim;
 
 /// A small generator of its own (xorshift64*), so that a failure can be run again from its seed.
 pub struct Random(u64);
