@@ -1,5 +1,9 @@
 //! One Ethernet segment in virtual time, with nodes on it and everything that is sent recorded.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part of this module")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses its part of this module"
+)]
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

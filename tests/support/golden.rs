@@ -28,6 +28,22 @@ pub fn all() -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
+/// The committed corpus of a fuzz target.
+pub fn corpus(target: &str) -> PathBuf {
+    root().join("fuzz/corpus").join(target)
+}
+
+/// Asserts that the corpus holds these bytes; `HAMP_BLESS=1` writes them.
+pub fn seed(target: &str, name: &str, bytes: &[u8]) {
+    let file = corpus(target).join(name);
+    if std::env::var_os("HAMP_BLESS").is_some() {
+        std::fs::create_dir_all(corpus(target)).unwrap();
+        std::fs::write(&file, bytes).unwrap();
+    }
+    let held = std::fs::read(&file).ok();
+    assert_eq!(held.as_deref(), Some(bytes), "HAMP_BLESS=1 writes {file:?}");
+}
+
 fn parse(path: &Path) -> Vec<u8> {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
     let digits: Vec<u32> = text
