@@ -1,1 +1,257 @@
-//! cli
+//! The `hamp` command.
+//!
+//! stdout is for results, stderr for logs and errors; `--json` on everything that reports. It is a
+//! library function too ([`main`]), so that a lab can run it from its own binary.
+
+mod ask;
+mod decode;
+mod table;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::daemon::config::AddressOrPrefix;
+use crate::daemon::control::Request;
+use crate::daemon::{Failure, clean, exit, run};
+
+/// Host anycast for Linux: serve an address that other hosts serve too, or reach one.
+#[derive(Debug, Parser)]
+#[command(
+    name = "hamp",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 69 program or kernel feature missing,\n\
+            77 privilege missing, 78 configuration, 130 interrupted."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where the daemon listens.
+#[derive(Debug, clap::Args)]
+struct Control {
+    /// Control socket: @NAME in this network namespace, or a path [default: @hamp]
+    #[arg(long, env = "HAMP_CONTROL", value_name = "SOCKET")]
+    control: Option<String>,
+}
+
+/// A question to the daemon.
+#[derive(Debug, clap::Args)]
+struct Report {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    control: Control,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon until it is told to stop
+    Run {
+        /// Configuration file; examples/hamp.toml documents every key
+        #[arg(long, short, value_name = "FILE")]
+        config: PathBuf,
+        /// Log JSON lines
+        #[arg(long)]
+        log_json: bool,
+        #[command(flatten)]
+        control: Control,
+    },
+    /// Show roles, links, members, neighbour entries and counters of the daemon
+    Status(Report),
+    /// Serve an address or a prefix
+    Join {
+        /// An address, or a prefix ADDR/LEN, of the anycast class
+        #[arg(value_name = "ADDR[/LEN]")]
+        prefix: AddressOrPrefix,
+        /// Members with a higher preference answer first [default: as configured]
+        #[arg(long)]
+        preference: Option<u16>,
+        #[command(flatten)]
+        report: Report,
+    },
+    /// Stop serving an address or a prefix, once another member has taken over
+    Leave {
+        /// What is served now
+        #[arg(value_name = "ADDR[/LEN]")]
+        prefix: AddressOrPrefix,
+        #[command(flatten)]
+        report: Report,
+    },
+    /// Show who serves what on each link, and in which order
+    Members(Report),
+    /// Show the neighbour entries for anycast addresses
+    Neighbours(Report),
+    /// Show TCP connections to anycast addresses and the members that have them
+    Connections(Report),
+    /// Remove everything of ours from this network namespace; no daemon may run
+    Clean(Report),
+    /// Print the membership messages of a capture (pcap or pcapng), one a line
+    Decode {
+        /// The capture; - is standard input
+        file: PathBuf,
+        /// Print a JSON document for each message instead
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the command line `args`, whose first element is the program's name; what it ended with.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    ExitCode::from(try_main(args))
+}
+
+fn try_main(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let arguments = match Arguments::try_parse_from(args) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are results, the rest is not; a closed pipe is nobody's error.
+            let _ = error.print();
+            return if error.use_stderr() {
+                exit::USAGE
+            } else {
+                exit::OK
+            };
+        }
+    };
+    match execute(arguments.command) {
+        Ok(text) => print(&text),
+        Err(failure) => {
+            if failure.code != exit::INTERRUPTED {
+                let _ = writeln!(io::stderr(), "hamp: {failure}");
+            }
+            failure.code
+        }
+    }
+}
+
+fn print(text: &str) -> u8 {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(io::stderr(), "hamp: stdout: {error}");
+            exit::FAILED
+        }
+        _ => exit::OK,
+    }
+}
+
+fn execute(command: Command) -> Result<String, Failure> {
+    match command {
+        Command::Run {
+            config,
+            log_json,
+            control,
+        } => {
+            let options = run::Options {
+                control: control.control,
+                log_json,
+            };
+            run::run(&config, &options)?;
+            Ok(String::new())
+        }
+        Command::Status(report) => report.ask(&Request::Status, ask::status),
+        Command::Members(report) => report.ask(&Request::Members, ask::members),
+        Command::Neighbours(report) => report.ask(&Request::Neighbours, ask::neighbours),
+        Command::Connections(report) => report.ask(&Request::Connections, ask::connections),
+        Command::Join {
+            prefix,
+            preference,
+            report,
+        } => report.ask(
+            &Request::Join {
+                prefix: prefix.0,
+                preference,
+            },
+            ask::done,
+        ),
+        Command::Leave { prefix, report } => {
+            report.ask(&Request::Leave { prefix: prefix.0 }, ask::done)
+        }
+        Command::Clean(report) => {
+            let done = clean::clean(report.control.name())?;
+            Ok(report.show(&done, ask::cleaned))
+        }
+        Command::Decode { file, json } => decode::decode(&file, json),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "hamp", &mut script);
+            Ok(String::from_utf8_lossy(&script).into_owned())
+        }
+    }
+}
+
+impl Control {
+    fn name(&self) -> &str {
+        self.control.as_deref().unwrap_or("@hamp")
+    }
+}
+
+impl Report {
+    fn ask(
+        &self,
+        request: &Request,
+        people: fn(&serde_json::Value) -> String,
+    ) -> Result<String, Failure> {
+        let answer = crate::daemon::control::ask(self.control.name(), request)?;
+        Ok(self.show(&answer, people))
+    }
+
+    fn show(&self, answer: &serde_json::Value, people: fn(&serde_json::Value) -> String) -> String {
+        if self.json {
+            format!("{answer:#}\n")
+        } else {
+            people(answer)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_is_as_reviewed() {
+        let help = Arguments::command().render_help().to_string();
+        assert_eq!(
+            help,
+            include_str!("help.txt"),
+            "src/cli/help.txt is the reviewed text:\n{help}"
+        );
+    }
+
+    #[test]
+    fn exit_codes_follow_the_table() {
+        let run = |args: &[&str]| try_main(args.iter().map(OsString::from));
+        assert_eq!(run(&["hamp", "--version"]), exit::OK);
+        assert_eq!(run(&["hamp", "--no-such"]), exit::USAGE);
+        assert_eq!(run(&["hamp", "join", "198.18.0.1/33"]), exit::USAGE);
+        assert_eq!(
+            run(&["hamp", "run", "--config", "/no/such/file"]),
+            exit::CONFIG
+        );
+        assert_eq!(run(&["hamp", "decode", "/no/such/file"]), exit::FAILED);
+        assert_eq!(
+            run(&["hamp", "status", "--control", "@hamp-nobody"]),
+            exit::FAILED
+        );
+    }
+}

@@ -1,1 +1,133 @@
-//! daemon
+//! The daemon: one [`crate::node::Node`] on a Linux machine.
+//!
+//! [`run`] reads the [`config`], checks what the machine must have, and drives the node: frames,
+//! link changes and the clock go in; frames and events come out, and [`kernel`] turns events into
+//! kernel state. People and programs talk to it over the [`control`] socket. The real clock and
+//! real randomness are read here and nowhere below.
+
+pub mod clean;
+pub mod clock;
+pub mod config;
+pub mod control;
+pub mod kernel;
+pub mod log;
+pub mod notify;
+pub mod run;
+pub mod status;
+
+use std::fmt;
+use std::io;
+
+use crate::linux::checks::Unmet;
+use crate::linux::{netlink, nft};
+
+/// Exit codes of every command (`sysexits.h` where it has one).
+pub mod exit {
+    /// All went well.
+    pub const OK: u8 = 0;
+    /// A check failed, or something went wrong on the way.
+    pub const FAILED: u8 = 1;
+    /// The command line is wrong.
+    pub const USAGE: u8 = 2;
+    /// A program or a feature of the kernel is missing.
+    pub const MISSING: u8 = 69;
+    /// A privilege is missing.
+    pub const PRIVILEGE: u8 = 77;
+    /// The configuration is wrong.
+    pub const CONFIG: u8 = 78;
+    /// Interrupted by the user.
+    pub const INTERRUPTED: u8 = 130;
+}
+
+/// Why a command ended: what to say, what to do about it, and the exit code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The exit code, one of [`exit`].
+    pub code: u8,
+    /// One line.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: Option<String>,
+}
+
+impl Failure {
+    /// A failure without a remedy.
+    pub fn new(code: u8, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            remedy: None,
+        }
+    }
+
+    /// The same with a remedy.
+    #[must_use]
+    pub fn with_remedy(self, remedy: impl Into<String>) -> Self {
+        Self {
+            remedy: Some(remedy.into()),
+            ..self
+        }
+    }
+
+    /// A failed operation of the machine: `EPERM` and `EACCES` count as a missing privilege.
+    pub fn io(what: &str, error: &io::Error) -> Self {
+        let message = format!("{what}: {error}");
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => Self::privilege(message),
+            _ => Self::new(exit::FAILED, message),
+        }
+    }
+
+    fn privilege(message: String) -> Self {
+        let unmet = Unmet::Privilege {
+            what: String::new(),
+        };
+        Self::new(exit::PRIVILEGE, message).with_remedy(unmet.remedy())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        self.remedy
+            .iter()
+            .try_for_each(|remedy| write!(f, "\n  try: {remedy}"))
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<config::Error> for Failure {
+    fn from(error: config::Error) -> Self {
+        Self::new(exit::CONFIG, error.to_string())
+    }
+}
+
+impl From<Unmet> for Failure {
+    fn from(unmet: Unmet) -> Self {
+        let code = match unmet {
+            Unmet::Privilege { .. } => exit::PRIVILEGE,
+            Unmet::Missing { .. } => exit::MISSING,
+        };
+        Self::new(code, unmet.to_string()).with_remedy(unmet.remedy())
+    }
+}
+
+impl From<netlink::Error> for Failure {
+    fn from(error: netlink::Error) -> Self {
+        match error.errno() {
+            Some(nix::libc::EPERM | nix::libc::EACCES) => Self::privilege(error.to_string()),
+            _ => Self::new(exit::FAILED, error.to_string()),
+        }
+    }
+}
+
+impl From<nft::Error> for Failure {
+    fn from(error: nft::Error) -> Self {
+        match error {
+            nft::Error::Missing => Self::new(exit::MISSING, "the program nft is missing")
+                .with_remedy("apt-get install -y nftables"),
+            error => Self::new(exit::FAILED, error.to_string()),
+        }
+    }
+}

@@ -42,6 +42,22 @@ impl Netlink {
         Ok(removed)
     }
 
+    /// Removes one route of ours; not having it is no error.
+    pub async fn remove_route(&self, prefix: Prefix, ifindex: u32) -> Result<(), Error> {
+        for ours in self.our_routes().await? {
+            if destination(&ours) == Some(prefix) && interface(&ours) == Some(ifindex) {
+                match self.handle.route().del(ours).execute().await {
+                    Ok(()) => {}
+                    Err(error) => match Error::new(format!("remove route {prefix}"), error) {
+                        error if error.is_absent() => {}
+                        error => return Err(error),
+                    },
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Destinations of our routes to links, with the interface's index.
     pub async fn routes(&self) -> Result<Vec<(Prefix, u32)>, Error> {
         let routes = self.our_routes().await?;

@@ -1,0 +1,402 @@
+//! `hamp decode`: the membership messages of a capture.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use pcap_file::DataLink;
+use pcap_file::pcap::PcapReader;
+use pcap_file::pcapng::PcapNgReader;
+use pcap_file::pcapng::blocks::block_common::Block;
+use serde_json::{Value, json};
+
+use crate::daemon::config::shown;
+use crate::daemon::{Failure, exit};
+use crate::wire::frame::{Frame, Ignored};
+use crate::wire::{Hello, Message, Query, RecordAddress, Statement, StatementKind};
+
+/// First bytes of every pcapng file.
+const PCAPNG: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
+
+/// Prints every message of a capture, one a line, or as JSON lines.
+pub(super) fn decode(file: &Path, json: bool) -> Result<String, Failure> {
+    let failed =
+        |error: io::Error| Failure::new(exit::FAILED, format!("{}: {error}", file.display()));
+    let input: Box<dyn Read> = match file.to_str() {
+        Some("-") => Box::new(io::stdin().lock()),
+        _ => Box::new(File::open(file).map_err(failed)?),
+    };
+    let mut text = String::new();
+    let mut number = 0u64;
+    let mut began = None;
+    each_frame(BufReader::new(input), |at, bytes| {
+        number += 1;
+        let began = *began.get_or_insert(at);
+        if let Some(packet) = Packet::new(number, at, at.saturating_sub(began), bytes) {
+            text += &if json { packet.json() } else { packet.line() };
+            text.push('\n');
+        }
+    })
+    .map_err(failed)?;
+    Ok(text)
+}
+
+/// Calls `see` with the time and the bytes of each Ethernet frame of a capture.
+fn each_frame(mut input: impl Read, mut see: impl FnMut(Duration, &[u8])) -> io::Result<()> {
+    let mut magic = [0; 4];
+    input.read_exact(&mut magic)?;
+    let input = io::Cursor::new(magic).chain(input);
+    let bad = |error: &dyn std::fmt::Display| io::Error::other(format!("not a capture: {error}"));
+    let no_ethernet = || io::Error::other("only Ethernet captures are decoded");
+    if magic == PCAPNG {
+        let mut reader = PcapNgReader::new(input).map_err(|error| bad(&error))?;
+        while let Some(block) = reader.next_block() {
+            let (block, state) = block.map_err(|error| bad(&error))?;
+            if state
+                .interfaces()
+                .iter()
+                .any(|one| one.linktype != DataLink::ETHERNET)
+            {
+                return Err(no_ethernet());
+            }
+            match block {
+                Block::EnhancedPacket(packet) => see(packet.timestamp, &packet.data),
+                Block::SimplePacket(packet) => see(Duration::ZERO, &packet.data),
+                _ => {}
+            }
+        }
+    } else {
+        let mut reader = PcapReader::new(input).map_err(|error| bad(&error))?;
+        if reader.header().datalink != DataLink::ETHERNET {
+            return Err(no_ethernet());
+        }
+        while let Some(packet) = reader.next_packet() {
+            let packet = packet.map_err(|error| bad(&error))?;
+            see(packet.timestamp(), packet.data());
+        }
+    }
+    Ok(())
+}
+
+/// A message in its frame, or why there is none in a frame that should hold one.
+struct Packet {
+    number: u64,
+    at: Duration,
+    since: Duration,
+    mac: String,
+    source: Option<IpAddr>,
+    message: Result<Message, Cow<'static, str>>,
+}
+
+impl Packet {
+    /// `None` for a frame that is not one of ours.
+    fn new(number: u64, at: Duration, since: Duration, bytes: &[u8]) -> Option<Self> {
+        let mac = bytes.get(6..12).map(hex_pairs).unwrap_or_default();
+        let (source, message) = match Frame::parse(bytes) {
+            Ok(Frame::Message {
+                source, payload, ..
+            }) => {
+                let message = Message::decode(payload);
+                (
+                    Some(source),
+                    message.map_err(|error| error.to_string().into()),
+                )
+            }
+            Ok(_) | Err(Ignored::NotOurs) => return None,
+            Err(_) if !is_to_our_port(bytes) => return None,
+            Err(why) => (None, Err(format!("{why:?}").to_lowercase().into())),
+        };
+        Some(Self {
+            number,
+            at,
+            since,
+            mac,
+            source,
+            message,
+        })
+    }
+
+    fn line(&self) -> String {
+        let source = self
+            .source
+            .map_or_else(|| self.mac.clone(), |source| source.to_string());
+        let what = match &self.message {
+            Ok(message) => format!("{} {}", message.sender(), tell(message)),
+            Err(why) => format!("not a message: {why}"),
+        };
+        format!("{:10.6} {source} {what}", self.since.as_secs_f64())
+    }
+
+    fn json(&self) -> String {
+        let mut document = json!({
+            "schema": "hamp.message/1",
+            "frame": self.number,
+            "time_us": u64::try_from(self.at.as_micros()).unwrap_or(u64::MAX),
+            "mac": self.mac,
+            "source": self.source,
+        });
+        match &self.message {
+            Ok(message) => {
+                document["member"] = format!("{:#}", message.sender()).into();
+                merge(&mut document, fields(message));
+            }
+            Err(why) => document["error"] = why.as_ref().into(),
+        }
+        document.to_string()
+    }
+}
+
+fn tell(message: &Message) -> String {
+    match message {
+        Message::Statement { statement, .. } => tell_statement(statement),
+        Message::Hello {
+            hello: Hello { chain, index, .. },
+            ..
+        } => {
+            format!("hello {index} of chain {}", hex(&chain[..4]))
+        }
+        Message::Query { query, .. } => {
+            let target = if query.target == crate::wire::MemberId::EVERYBODY {
+                "everybody".to_owned()
+            } else {
+                query.target.to_string()
+            };
+            let refresh = if query.refresh { ", records too" } else { "" };
+            format!(
+                "query to {target}, answers within {} ms{refresh}",
+                millis(query.max_response)
+            )
+        }
+        Message::Unknown {
+            kind,
+            authentication,
+            body,
+            ..
+        } => {
+            format!(
+                "unknown type {kind}, authentication {authentication}, {} bytes",
+                body.len()
+            )
+        }
+    }
+}
+
+fn tell_statement(statement: &Statement) -> String {
+    let what = match statement.kind {
+        StatementKind::Full { parts: 1, .. } => "report".to_owned(),
+        StatementKind::Full { part, parts } => format!("report {}/{parts}", u16::from(part) + 1),
+        StatementKind::Delta { base } => format!("change since generation {base}"),
+        StatementKind::Anchor => "anchor".to_owned(),
+    };
+    let records: Vec<String> = statement
+        .records
+        .iter()
+        .map(|record| {
+            let address = address(&record.address);
+            if record.is_withdrawal() {
+                return format!("-{address}");
+            }
+            let leaving = if record.draining { " leaving" } else { "" };
+            format!("+{address} preference {}{leaving}", record.preference)
+        })
+        .collect();
+    let records = if records.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", records.join(", "))
+    };
+    format!(
+        "{what}, generation {}, epoch {}, hello {} ms x {}{records}",
+        statement.generation,
+        statement.epoch,
+        millis(statement.hello_interval),
+        statement.dead_hellos,
+    )
+}
+
+fn fields(message: &Message) -> Value {
+    match message {
+        Message::Statement { statement, .. } => statement_fields(statement),
+        Message::Hello { hello, .. } => json!({
+            "type": "hello",
+            "chain": hex(&hello.chain),
+            "index": hello.index,
+        }),
+        Message::Query { query, .. } => query_fields(query),
+        Message::Unknown {
+            kind,
+            authentication,
+            body,
+            ..
+        } => json!({
+            "type": "unknown",
+            "type_number": kind,
+            "authentication_number": authentication,
+            "body_bytes": body.len(),
+        }),
+    }
+}
+
+fn query_fields(query: &Query) -> Value {
+    json!({
+        "type": "query",
+        "epoch": query.epoch,
+        "counter": query.counter,
+        "target": format!("{:#}", query.target),
+        "nonce": hex(&query.nonce),
+        "max_response_ms": millis(query.max_response),
+        "refresh": query.refresh,
+    })
+}
+
+fn statement_fields(statement: &Statement) -> Value {
+    let records: Vec<Value> = statement
+        .records
+        .iter()
+        .map(|record| {
+            json!({
+                "prefix": address(&record.address),
+                "preference": record.preference,
+                "draining": record.draining,
+                "lifetime_ms": millis(record.lifetime),
+                "serial": record.serial,
+            })
+        })
+        .collect();
+    let mut fields = json!({
+        "type": if statement.kind == StatementKind::Anchor { "anchor" } else { "report" },
+        "interface": statement.interface,
+        "epoch": statement.epoch,
+        "counter": statement.counter,
+        "member_time_ms": millis(statement.time),
+        "generation": statement.generation,
+        "digest": hex(&statement.digest),
+        "ipv4": statement.ipv4,
+        "ipv6": statement.ipv6,
+        "hello_ms": millis(statement.hello_interval),
+        "dead_hellos": statement.dead_hellos,
+        "records": records,
+    });
+    match statement.kind {
+        StatementKind::Full { part, parts } => {
+            fields["part"] = part.into();
+            fields["parts"] = parts.into();
+        }
+        StatementKind::Delta { base } => fields["since_generation"] = base.into(),
+        StatementKind::Anchor => {}
+    }
+    fields
+}
+
+/// Whether a frame that does not parse looks like UDP to our port.
+fn is_to_our_port(bytes: &[u8]) -> bool {
+    let at = match bytes.get(12..14) {
+        Some([0x08, 0x00]) if bytes.get(23) == Some(&17) => {
+            14 + 4 * usize::from(bytes.get(14).copied().unwrap_or(0) & 15)
+        }
+        Some([0x86, 0xdd]) if bytes.get(20) == Some(&17) => 54,
+        _ => return false,
+    };
+    bytes.get(at + 2..at + 4) == Some(&crate::wire::PORT.to_be_bytes())
+}
+
+fn address(address: &RecordAddress) -> String {
+    match address {
+        RecordAddress::Prefix(prefix) => shown(prefix),
+        RecordAddress::Unknown {
+            family,
+            prefix_len,
+            address,
+        } => {
+            format!("family {family} {}/{prefix_len}", hex(address))
+        }
+    }
+}
+
+fn merge(document: &mut Value, fields: Value) {
+    if let (Value::Object(document), Value::Object(fields)) = (document, fields) {
+        document.extend(fields);
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn hex_pairs(bytes: &[u8]) -> String {
+    let pairs: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    pairs.join(":")
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{MemberId, frame};
+    use pcap_file::pcap::{PcapPacket, PcapWriter};
+
+    fn capture(frames: &[Vec<u8>]) -> Vec<u8> {
+        let mut writer = PcapWriter::new(Vec::new()).unwrap();
+        for (second, frame) in frames.iter().enumerate() {
+            let at = Duration::from_secs(1_000 + second as u64);
+            let packet = PcapPacket::new(at, frame.len() as u32, frame.as_slice()).unwrap();
+            writer.write_packet(&packet).unwrap();
+        }
+        writer.into_inner()
+    }
+
+    fn hello() -> Vec<u8> {
+        let hello = Hello {
+            chain: [0xab; 8],
+            index: 7,
+            value: [1; 16],
+        };
+        let bytes = Message::Hello {
+            member: MemberId([0x11; 16]),
+            hello,
+        }
+        .encode();
+        frame::message([2, 0, 0, 0, 0, 1], "192.0.2.1".parse().unwrap(), &bytes)
+    }
+
+    #[test]
+    fn messages_are_told_and_other_frames_are_not() {
+        let mut broken = hello();
+        let length = broken.len();
+        broken[length - 1] ^= 1;
+        let arp = frame::request(
+            [2; 6],
+            "192.0.2.1".parse().unwrap(),
+            "192.0.2.2".parse().unwrap(),
+        );
+        let file = std::env::temp_dir().join(format!("hamp-decode-{}.pcap", std::process::id()));
+        std::fs::write(&file, capture(&[arp.unwrap(), hello(), broken, vec![0; 3]])).unwrap();
+        let text = decode(&file, false).unwrap();
+        assert_eq!(
+            text,
+            "  1.000000 192.0.2.1 11111111 hello 7 of chain abababab\n  \
+             2.000000 02:00:00:00:00:01 not a message: checksum\n"
+        );
+        let json = decode(&file, true).unwrap();
+        let first: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+        assert_eq!(first["schema"], "hamp.message/1");
+        assert_eq!(
+            (&first["type"], &first["index"]),
+            (&json!("hello"), &json!(7))
+        );
+        std::fs::write(&file, b"no capture at all").unwrap();
+        assert!(
+            decode(&file, false)
+                .unwrap_err()
+                .message
+                .contains("not a capture")
+        );
+        std::fs::remove_file(&file).unwrap();
+    }
+}

@@ -1,0 +1,385 @@
+//! The configuration file.
+//!
+//! TOML, one table a role. A key that is not known is an error that names the file, the line and
+//! the nearest known key; a bad value names its key. `examples/hamp.toml` documents every key.
+
+use std::fmt;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::addr::{Class, Ipv4Net, Ipv6Net, Prefix, host};
+
+/// Everything the daemon is told by its file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The host and its links.
+    pub node: Node,
+    /// Which addresses are anycast.
+    #[serde(default)]
+    pub class: ClassTable,
+    /// Serve addresses.
+    pub member: Option<Member>,
+    /// Reach addresses.
+    pub client: Option<Client>,
+}
+
+/// The `[node]` table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    /// What the host is called; `None`: its host name.
+    pub name: Option<String>,
+    /// Milliseconds between hellos.
+    #[serde(default = "hello_ms")]
+    pub hello_ms: u32,
+    /// Missed hellos after which a member counts as dead.
+    #[serde(default = "dead_hellos")]
+    pub dead_hellos: u8,
+    /// Names of the interfaces to speak on.
+    pub interfaces: Vec<String>,
+    /// The control socket: `@NAME` or a path.
+    #[serde(default = "control")]
+    pub control: String,
+    /// The state directory's parent; `None`: the usual places.
+    pub state: Option<PathBuf>,
+    /// Log filter.
+    #[serde(default = "log")]
+    pub log: String,
+}
+
+/// The `[class]` table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassTable {
+    /// IPv4 prefixes.
+    #[serde(default = "class_ipv4")]
+    pub ipv4: Vec<Ipv4Net>,
+    /// IPv6 prefixes.
+    #[serde(default = "class_ipv6")]
+    pub ipv6: Vec<Ipv6Net>,
+}
+
+impl Default for ClassTable {
+    fn default() -> Self {
+        Self {
+            ipv4: class_ipv4(),
+            ipv6: class_ipv6(),
+        }
+    }
+}
+
+/// The `[member]` table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// What is served from the start.
+    #[serde(default)]
+    pub addresses: Vec<AddressOrPrefix>,
+    /// Higher answers first.
+    #[serde(default = "preference")]
+    pub preference: u16,
+}
+
+/// The `[client]` table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Client {
+    /// Present but off: false.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+}
+
+/// `198.18.0.1`, `198.18.4.0/24` and their IPv6 likes; an address is a prefix that holds just it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AddressOrPrefix(pub Prefix);
+
+impl std::str::FromStr for AddressOrPrefix {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self(host(address)));
+        }
+        let prefix: Prefix = text
+            .parse()
+            .map_err(|_| format!("\"{text}\" is neither an address nor a prefix like ADDR/LEN"))?;
+        if prefix.trunc() != prefix {
+            return Err(format!(
+                "{prefix} has bits set below its length: {}?",
+                prefix.trunc()
+            ));
+        }
+        Ok(Self(prefix))
+    }
+}
+
+impl<'de> Deserialize<'de> for AddressOrPrefix {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+const fn hello_ms() -> u32 {
+    1000
+}
+const fn dead_hellos() -> u8 {
+    3
+}
+const fn preference() -> u16 {
+    100
+}
+const fn yes() -> bool {
+    true
+}
+fn control() -> String {
+    "@hamp".to_owned()
+}
+fn log() -> String {
+    "info".to_owned()
+}
+fn class_ipv4() -> Vec<Ipv4Net> {
+    vec![Class::DEFAULT_IPV4]
+}
+fn class_ipv6() -> Vec<Ipv6Net> {
+    vec![Class::DEFAULT_IPV6]
+}
+
+/// What is wrong with a configuration, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Error {
+    /// The file, as it was named.
+    pub file: String,
+    /// The line, from 1, if one line is at fault.
+    pub line: Option<usize>,
+    /// The key at fault, as `table.key`.
+    pub key: Option<String>,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if let Some(key) = &self.key {
+            write!(f, ": {key}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let file = path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|error| Error {
+            file: file.clone(),
+            line: None,
+            key: None,
+            message: error.to_string(),
+        })?;
+        Self::parse(&text, &file)
+    }
+
+    /// Checks a file's text; `file` is its name in errors.
+    pub fn parse(text: &str, file: &str) -> Result<Self, Error> {
+        let config: Self = toml::from_str(text).map_err(|error| explain(text, file, &error))?;
+        config.check().map_err(|(key, message)| Error {
+            file: file.to_owned(),
+            line: line_of(text, key),
+            key: Some(key.to_owned()),
+            message,
+        })?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let within = |key, value: u64, least: u64, most: u64| {
+            let message = format!("{value} is not within {least} to {most}");
+            if (least..=most).contains(&value) {
+                Ok(())
+            } else {
+                Err((key, message))
+            }
+        };
+        within("node.hello_ms", self.node.hello_ms.into(), 10, 60_000)?;
+        within("node.dead_hellos", self.node.dead_hellos.into(), 2, 10)?;
+        if self.node.interfaces.is_empty() {
+            return Err((
+                "node.interfaces",
+                "at least one interface is needed".to_owned(),
+            ));
+        }
+        for (at, name) in self.node.interfaces.iter().enumerate() {
+            let strange = |c: char| c == '/' || c == '"' || c.is_whitespace() || c.is_control();
+            if name.is_empty() || name.len() > 15 || name.contains(strange) || name == "lo" {
+                let message = format!("\"{name}\" is no name of a link");
+                return Err(("node.interfaces", message));
+            }
+            if self.node.interfaces[..at].contains(name) {
+                return Err(("node.interfaces", format!("\"{name}\" is listed twice")));
+            }
+        }
+        if self.node.control.len() < 2 || self.node.control.len() > 107 {
+            return Err((
+                "node.control",
+                "is @NAME or a path of at most 107 bytes".to_owned(),
+            ));
+        }
+        let class = self.class();
+        if class.prefixes().is_empty() {
+            return Err(("class.ipv4", "the class holds no address at all".to_owned()));
+        }
+        let addresses = self.addresses();
+        for (at, prefix) in addresses.iter().enumerate() {
+            if !class.covers(prefix) {
+                let message = format!("{} is outside the class", shown(prefix));
+                return Err(("member.addresses", message));
+            }
+            if addresses[..at].contains(prefix) {
+                return Err((
+                    "member.addresses",
+                    format!("{} is listed twice", shown(prefix)),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The anycast addresses.
+    pub fn class(&self) -> Class {
+        let ipv4 = self.class.ipv4.iter().copied().map(Prefix::V4);
+        let ipv6 = self.class.ipv6.iter().copied().map(Prefix::V6);
+        Class::new(ipv4.chain(ipv6))
+    }
+
+    /// The preference of what is served from the start, or joined without one.
+    pub fn preference(&self) -> u16 {
+        self.member
+            .as_ref()
+            .map_or(preference(), |member| member.preference)
+    }
+
+    /// What is served from the start.
+    pub fn addresses(&self) -> Vec<Prefix> {
+        let member = self.member.iter();
+        member
+            .flat_map(|member| member.addresses.iter().map(|address| address.0))
+            .collect()
+    }
+
+    /// Whether programs on this host reach the class.
+    pub fn is_client(&self) -> bool {
+        self.client.as_ref().is_some_and(|client| client.enabled)
+    }
+
+    /// Time between hellos.
+    pub fn hello(&self) -> Duration {
+        Duration::from_millis(self.node.hello_ms.into())
+    }
+
+    /// Silence after which a member counts as dead.
+    pub fn dead(&self) -> Duration {
+        self.hello() * self.node.dead_hellos.into()
+    }
+}
+
+/// A prefix as people write it: a single address without its length.
+pub fn shown(prefix: &Prefix) -> String {
+    if crate::addr::is_host(prefix) {
+        prefix.addr().to_string()
+    } else {
+        prefix.to_string()
+    }
+}
+
+/// The parser's error, with the key and, for an unknown one, the nearest known key.
+fn explain(text: &str, file: &str, error: &toml::de::Error) -> Error {
+    let at = error.span().map(|span| span.start.min(text.len()));
+    let line = at.map(|at| 1 + text[..at].matches('\n').count());
+    let mut message = error.message().trim().to_owned();
+    let mut key = at.and_then(|at| key_at(text, at));
+    if message.starts_with("unknown field") {
+        let mut words = message.split('`').skip(1).step_by(2).map(str::to_owned);
+        let unknown = words.next().unwrap_or_default();
+        let nearest = words.min_by_key(|known| distance(&unknown, known));
+        message = format!("unknown key \"{unknown}\"");
+        if let Some(nearest) = nearest {
+            message += &format!("; the nearest known key is \"{nearest}\"");
+        }
+        key = None;
+    } else if let Some(missing) = message.strip_prefix("missing field ") {
+        message = format!("missing key {}", missing.replace('`', "\""));
+        key = None;
+    }
+    Error {
+        file: file.to_owned(),
+        line,
+        key,
+        message: message.replace('\n', " "),
+    }
+}
+
+/// `table.key` of the entry that holds byte `at`: the last key and the last table header before.
+fn key_at(text: &str, at: usize) -> Option<String> {
+    let end = text[at..]
+        .find('\n')
+        .map_or(text.len(), |length| at + length);
+    let (mut table, mut key) = (None, None);
+    for line in text[..end].lines().map(str::trim_start) {
+        if let Some(header) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            if !header.0.contains('"') {
+                (table, key) = (Some(header.0.trim()), None);
+            }
+        } else if let Some((name, _)) = line.split_once('=') {
+            let name = name.trim();
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+            if !name.is_empty() && name.chars().all(plain) {
+                key = Some(name);
+            }
+        }
+    }
+    let key = key?;
+    Some(table.map_or_else(|| key.to_owned(), |table| format!("{table}.{key}")))
+}
+
+/// The line, from 1, that sets `table.key`.
+fn line_of(text: &str, wanted: &str) -> Option<usize> {
+    let mut at = 0;
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        let (_, key) = wanted.rsplit_once('.')?;
+        if line.trim_start().starts_with(key) && key_at(text, at).as_deref() == Some(wanted) {
+            return Some(number + 1);
+        }
+        at += line.len();
+    }
+    None
+}
+
+/// Levenshtein's distance between two keys.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+use super::*;
+
+fn error(text: &str) -> String {
+    Config::parse(text, "hamp.toml").unwrap_err().to_string()
+}
+
+const NODE: &str = "[node]\ninterfaces = [\"eth0\"]\n";
+
+#[test]
+fn a_short_file_gets_the_documented_defaults() {
+    let config = Config::parse(NODE, "hamp.toml").unwrap();
+    assert_eq!(config.hello(), Duration::from_secs(1));
+    assert_eq!(config.dead(), Duration::from_secs(3));
+    assert_eq!(config.class(), Class::default());
+    assert_eq!(config.node.control, "@hamp");
+    assert!(config.member.is_none() && !config.is_client());
+    let client = Config::parse(&format!("{NODE}[client]\n"), "hamp.toml").unwrap();
+    assert!(client.is_client());
+}
+
+#[test]
+fn the_example_loads_and_holds_every_key() {
+    let text = include_str!("../../../examples/hamp.toml");
+    let config = Config::parse(text, "examples/hamp.toml").unwrap();
+    assert_eq!(config.addresses().len(), 2);
+    // Whatever key the parser names as known must be in the example.
+    for table in ["node", "class", "member", "client"] {
+        let probe = format!("[{table}]\nno_such_key = 1\n");
+        let refused = toml::from_str::<Config>(&probe).unwrap_err();
+        for key in refused.message().split('`').skip(3).step_by(2) {
+            let key = format!("{key} = ");
+            assert!(
+                text.lines().any(|line| line.starts_with(&key)),
+                "{table}: {key}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_unknown_key_names_file_line_and_the_nearest_known_key() {
+    for (text, expected) in [
+        (
+            "[nod]\n",
+            "hamp.toml:1: unknown key \"nod\"; the nearest known key is \"node\"",
+        ),
+        (
+            "[node]\ninterfaces = [\"eth0\"]\nhelo_ms = 5\n",
+            "hamp.toml:3: unknown key \"helo_ms\"; the nearest known key is \"hello_ms\"",
+        ),
+        (
+            "[node]\ninterfaces = [\"eth0\"]\n[client]\nenable = true\n",
+            "hamp.toml:4: unknown key \"enable\"; the nearest known key is \"enabled\"",
+        ),
+    ] {
+        assert_eq!(error(text), expected);
+    }
+}
+
+#[test]
+fn a_bad_value_names_its_line_and_key() {
+    for (text, place, what) in [
+        (
+            "[member]\naddresses = [\n  \"198.18.0.1\",\n  \"198.18.0.300\",\n]\n",
+            "member.addresses",
+            "198.18.0.300",
+        ),
+        (
+            "[member]\naddresses = [\"10.0.0.1\"]\n",
+            "hamp.toml:4: member.addresses",
+            "outside the class",
+        ),
+        (
+            "[member]\naddresses = [\"198.18.0.1/24\"]\n",
+            "member.addresses",
+            "198.18.0.0/24?",
+        ),
+        (
+            "[member]\naddresses = [\"198.18.0.1\", \"198.18.0.1\"]\n",
+            "member.addresses",
+            "twice",
+        ),
+        (
+            "[member]\npreference = 70000\n",
+            "hamp.toml:4: member.preference",
+            "70000",
+        ),
+        (
+            "[class]\nipv4 = [\"198.18.0.0/33\"]\n",
+            "hamp.toml:4: class.ipv4",
+            "",
+        ),
+        (
+            "[class]\nipv4 = []\nipv6 = []\n",
+            "class.ipv4",
+            "no address",
+        ),
+        (
+            "hello_ms = 5\n",
+            "hamp.toml:3: node.hello_ms",
+            "5 is not within 10 to 60000",
+        ),
+        ("dead_hellos = 1\n", "node.dead_hellos", "2 to 10"),
+        (
+            "hello_ms = \"fast\"\n",
+            "hamp.toml:3: node.hello_ms",
+            "fast",
+        ),
+        ("control = \"@\"\n", "node.control", "@NAME"),
+    ] {
+        let error = error(&format!("{NODE}{text}"));
+        assert!(error.contains(place) && error.contains(what), "{error}");
+    }
+    assert_eq!(error("[node]\n"), "hamp.toml:1: missing key \"interfaces\"");
+    for interfaces in [
+        "[]",
+        "[\"lo\"]",
+        "[\"a/b\"]",
+        "[\"eth0\", \"eth0\"]",
+        "[\"0123456789abcdef\"]",
+    ] {
+        let error = error(&format!("[node]\ninterfaces = {interfaces}\n"));
+        assert!(
+            error.starts_with("hamp.toml:2: node.interfaces: "),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn hostile_files_are_errors_too() {
+    for text in [
+        "",
+        "\0",
+        "[",
+        "node = 3",
+        "[node]\ninterfaces = 7",
+        "[[node]]",
+        "\u{feff}[",
+        "a\nb",
+    ] {
+        let error = Config::parse(text, "f").unwrap_err();
+        assert!(!error.to_string().contains('\n'), "{error:?}");
+    }
+    let deep = format!("x = {}", "[".repeat(100_000));
+    assert!(Config::parse(&deep, "f").is_err());
+}

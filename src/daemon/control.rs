@@ -1,0 +1,342 @@
+//! The control socket: a line of JSON asks, a line of JSON answers.
+//!
+//! The default is the abstract socket `@hamp`, which the kernel scopes to the network namespace: a
+//! command finds the daemon of the namespace it runs in. Whoever connects must be root or have the
+//! daemon's own user id. Lines, connections and waiting are bounded, so no peer holds the daemon up.
+
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{self as std_unix, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::{Failure, exit};
+use crate::addr::Prefix;
+
+/// Longest line of a request in bytes.
+const REQUEST_BYTES: u64 = 4096;
+/// Connections that are served at a time; more wait in the listener's queue.
+const CONNECTIONS: usize = 16;
+/// How long a connection may take over its request, and the daemon over its answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What can be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "lowercase")]
+pub enum Request {
+    /// Everything about the node.
+    Status,
+    /// The members on each link.
+    Members,
+    /// The client's neighbour entries.
+    Neighbours,
+    /// TCP connections that were bound to a member.
+    Connections,
+    /// Serve a prefix.
+    Join {
+        /// What.
+        prefix: Prefix,
+        /// Higher answers first; `None`: the configured preference.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        preference: Option<u16>,
+    },
+    /// Stop serving a prefix.
+    Leave {
+        /// What.
+        prefix: Prefix,
+    },
+}
+
+/// A request that waits for its answer.
+#[derive(Debug)]
+pub struct Call {
+    /// What is asked.
+    pub request: Request,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<Value>,
+}
+
+/// An answer that says why there is none.
+pub fn refusal(failure: &Failure) -> Value {
+    json!({
+        "schema": "hamp.error/1",
+        "exit": failure.code,
+        "error": failure.message,
+        "remedy": failure.remedy,
+    })
+}
+
+/// The listening side. A socket with a path is removed when this is dropped.
+#[derive(Debug)]
+pub struct Listener {
+    name: String,
+    path: Option<PathBuf>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Listener {
+    /// Listens on `@NAME` or a path and sends what is asked to `calls`. Errors: another daemon
+    /// listens there.
+    pub fn start(name: &str, calls: mpsc::Sender<Call>) -> Result<Self, Failure> {
+        let failed = |error: io::Error| Failure::io(&format!("control socket {name}"), &error);
+        let address = address(name).map_err(failed)?;
+        let path = address.as_pathname().map(Path::to_owned);
+        let listener = match std_unix::UnixListener::bind_addr(&address) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                if path.is_none() || std_unix::UnixStream::connect_addr(&address).is_ok() {
+                    return Err(running(name));
+                }
+                // Nobody listens: left by a daemon that was killed.
+                path.iter()
+                    .try_for_each(std::fs::remove_file)
+                    .map_err(failed)?;
+                std_unix::UnixListener::bind_addr(&address)
+            }
+            bound => bound,
+        }
+        .map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let listener = UnixListener::from_std(listener).map_err(failed)?;
+        let task = tokio::spawn(accept(listener, calls));
+        Ok(Self {
+            name: name.to_owned(),
+            path,
+            task,
+        })
+    }
+
+    /// `@NAME` or the path.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.task.abort();
+        if let Some(path) = &self.path {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// What is said when a daemon runs already.
+pub fn running(name: &str) -> Failure {
+    let message = format!("another hamp daemon runs in this network namespace (control {name})");
+    Failure::new(exit::FAILED, message).with_remedy("hamp status, or stop that one first")
+}
+
+fn address(name: &str) -> io::Result<SocketAddr> {
+    match name.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(name),
+    }
+}
+
+async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let calls = calls.clone();
+                tokio::spawn(async move {
+                    let served = tokio::time::timeout(2 * PATIENCE, serve(stream, calls)).await;
+                    if let Ok(Err(error)) = served {
+                        tracing::debug!(%error, "control connection");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "control socket");
+                // Out of descriptors, most likely: give others time to close theirs.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// Answers request after request until the peer is done, or for one that errs.
+async fn serve(mut stream: UnixStream, calls: mpsc::Sender<Call>) -> io::Result<()> {
+    let peer = stream.peer_cred()?.uid();
+    let own = nix::unistd::geteuid().as_raw();
+    let (reader, mut writer) = stream.split();
+    let mut reader = tokio::io::BufReader::new(reader);
+    loop {
+        let mut line = String::new();
+        let read = (&mut reader).take(REQUEST_BYTES).read_line(&mut line).await;
+        let answer = match read {
+            Ok(0) => return Ok(()),
+            Ok(_) if peer != 0 && peer != own => {
+                let message = format!("user {peer} may not command this daemon");
+                refusal(
+                    &Failure::new(exit::PRIVILEGE, message).with_remedy("run it as root (sudo)"),
+                )
+            }
+            Ok(_) if !line.ends_with('\n') => {
+                let message = format!("a request is one line of at most {REQUEST_BYTES} bytes");
+                refusal(&Failure::new(exit::USAGE, message))
+            }
+            Ok(_) => match serde_json::from_str::<Request>(&line) {
+                Ok(request) => ask_node(request, &calls).await,
+                Err(error) => refusal(&Failure::new(exit::USAGE, format!("request: {error}"))),
+            },
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                refusal(&Failure::new(exit::USAGE, "a request is UTF-8"))
+            }
+            Err(error) => return Err(error),
+        };
+        let refused = answer["schema"] == "hamp.error/1";
+        let mut bytes = answer.to_string().into_bytes();
+        bytes.push(b'\n');
+        writer.write_all(&bytes).await?;
+        if refused {
+            return Ok(());
+        }
+    }
+}
+
+async fn ask_node(request: Request, calls: &mpsc::Sender<Call>) -> Value {
+    let (answer, answered) = oneshot::channel();
+    let gone = || refusal(&Failure::new(exit::FAILED, "the daemon is stopping"));
+    if calls.send(Call { request, answer }).await.is_err() {
+        return gone();
+    }
+    answered.await.unwrap_or_else(|_| gone())
+}
+
+/// Asks the daemon that listens on `name`. Errors: none does, or it refuses.
+pub fn ask(name: &str, request: &Request) -> Result<Value, Failure> {
+    let failed = |error: &io::Error| match error.kind() {
+        ErrorKind::ConnectionRefused | ErrorKind::NotFound => {
+            let message = format!("no hamp daemon runs in this network namespace (control {name})");
+            Failure::new(exit::FAILED, message)
+                .with_remedy("hamp run --config /etc/hamp.toml, or name its socket with --control")
+        }
+        ErrorKind::WouldBlock => Failure::new(exit::FAILED, "the daemon does not answer")
+            .with_remedy("hamp clean, after stopping it"),
+        _ => Failure::io(&format!("control socket {name}"), error),
+    };
+    let exchange = || -> io::Result<String> {
+        let mut stream = std_unix::UnixStream::connect_addr(&address(name)?)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let mut line = serde_json::to_string(request)?;
+        line.push('\n');
+        stream.write_all(line.as_bytes())?;
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer)?;
+        Ok(answer)
+    };
+    let answer = exchange().map_err(|error| failed(&error))?;
+    let answer: Value = serde_json::from_str(&answer)
+        .map_err(|_| Failure::new(exit::FAILED, "the daemon ended before it answered"))?;
+    if answer["schema"] != "hamp.error/1" {
+        return Ok(answer);
+    }
+    let code = answer["exit"]
+        .as_u64()
+        .and_then(|code| u8::try_from(code).ok());
+    Err(Failure {
+        code: code.unwrap_or(exit::FAILED),
+        message: answer["error"].as_str().unwrap_or("refused").to_owned(),
+        remedy: answer["remedy"].as_str().map(str::to_owned),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A listener whose node answers every request with its own name.
+    async fn with_listener(name: &str) -> Listener {
+        let (calls, mut called) = mpsc::channel::<Call>(4);
+        tokio::spawn(async move {
+            while let Some(call) = called.recv().await {
+                let _ = call.answer.send(json!({ "asked": call.request }));
+            }
+        });
+        Listener::start(name, calls).unwrap()
+    }
+
+    fn name(test: &str) -> String {
+        format!("@hamp-test-{test}-{}", std::process::id())
+    }
+
+    async fn raw(name: String, bytes: Vec<u8>) -> Value {
+        tokio::task::spawn_blocking(move || {
+            let mut stream = std_unix::UnixStream::connect_addr(&address(&name).unwrap()).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.write_all(&bytes).unwrap();
+            let mut answer = String::new();
+            BufReader::new(stream).read_line(&mut answer).unwrap();
+            serde_json::from_str(&answer).unwrap()
+        })
+        .await
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn requests_are_answered_and_bad_ones_refused() {
+        let name = name("requests");
+        let _listener = with_listener(&name).await;
+        let request = Request::Join {
+            prefix: "198.18.0.1/32".parse().unwrap(),
+            preference: None,
+        };
+        let (asked, to) = (request.clone(), name.clone());
+        let answer = tokio::task::spawn_blocking(move || ask(&to, &asked))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(answer["asked"], serde_json::to_value(&request).unwrap());
+        for bad in [
+            b"{}\n".to_vec(),
+            b"{\"command\":\"halt\"}\n".to_vec(),
+            b"{\"command\":\"join\"}\n".to_vec(),
+            b"[[[[\n".to_vec(),
+            b"\xff\n".to_vec(),
+            vec![b'x'; 5000],
+        ] {
+            let answer = raw(name.clone(), bad).await;
+            assert_eq!(
+                (&answer["schema"], &answer["exit"]),
+                (&json!("hamp.error/1"), &json!(2))
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_second_listener_is_refused_and_a_stale_path_is_taken_over() {
+        let name = name("second");
+        let _first = with_listener(&name).await;
+        let (calls, _) = mpsc::channel(1);
+        let refused = Listener::start(&name, calls.clone()).unwrap_err();
+        assert!(refused.message.contains("another hamp daemon"), "{refused}");
+
+        let path = std::env::temp_dir().join(format!("hamp-control-{}", std::process::id()));
+        let text = path.to_str().unwrap();
+        drop(std_unix::UnixListener::bind(&path).unwrap());
+        let listener = Listener::start(text, calls.clone()).unwrap();
+        assert!(Listener::start(text, calls).is_err());
+        drop(listener);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn without_a_daemon_the_error_says_how_to_start_one() {
+        let error = ask(&name("nobody"), &Request::Status).unwrap_err();
+        assert_eq!(error.code, exit::FAILED);
+        assert!(error.remedy.unwrap().contains("hamp run --config"));
+    }
+}

@@ -1,0 +1,331 @@
+//! The node's events as kernel state.
+//!
+//! What answers or acts for an anycast address is a lease: the gate and the hiding of ARP time out
+//! in nftables, addresses on lo in the kernel's own address timer, neighbour entries in its
+//! reachability. All are renewed from here, and only as long as the node says so. A failure to put
+//! something in place stops the daemon; a link that went away in the meantime does not.
+
+mod links;
+mod start;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use self::links::Attached;
+use super::Failure;
+use crate::addr::{Class, Prefix, is_host};
+use crate::linux::netlink::Netlink;
+use crate::linux::nft::{self, Tables};
+use crate::linux::state::StateDir;
+use crate::linux::sysctl;
+use crate::node::{Event, LinkId, Transmit};
+use crate::time::Instant;
+
+/// How long an address stays on lo without a renewal; the gate closes it much earlier.
+const HELD: Duration = Duration::from_secs(10);
+/// How long the client's ARP stays hidden from the kernel without a renewal.
+const HIDDEN: Duration = Duration::from_secs(5);
+/// An installed neighbour entry is renewed at most this often.
+const RENEW_NEIGHBOUR: Duration = Duration::from_secs(2);
+/// How often [`Kernel::renew`] wants to be called.
+pub const RENEW: Duration = Duration::from_secs(1);
+/// Longest wait before what a predecessor left and nobody confirmed is swept.
+const RECOVERY: Duration = Duration::from_secs(4);
+
+/// A frame that a tap has read.
+#[derive(Debug)]
+pub struct Frame {
+    /// Where it was seen.
+    pub link: LinkId,
+    /// All of it.
+    pub bytes: Vec<u8>,
+    /// This machine sent it.
+    pub outgoing: bool,
+}
+
+/// A prefix that is served.
+#[derive(Debug, Default)]
+struct Served {
+    links: BTreeSet<LinkId>,
+    /// When its address on lo was renewed last.
+    held: Instant,
+}
+
+/// Everything of ours in the kernel.
+#[derive(Debug)]
+pub struct Kernel {
+    netlink: Netlink,
+    tables: Tables,
+    dir: StateDir,
+    class: Class,
+    member: bool,
+    client: bool,
+    interfaces: Vec<String>,
+    links: BTreeMap<LinkId, Attached>,
+    served: BTreeMap<Prefix, Served>,
+    neighbours: BTreeMap<(LinkId, IpAddr), ([u8; 6], Instant)>,
+    frames: mpsc::Sender<Frame>,
+    /// When to sweep what a predecessor left and nobody confirmed.
+    sweep: Option<Instant>,
+    /// How long a lease lasts: the node's own dead time.
+    dead: Duration,
+}
+
+impl Kernel {
+    /// Makes the machine do what the node says.
+    pub async fn apply(&mut self, now: Instant, event: &Event) -> Result<(), Failure> {
+        match event {
+            Event::Serve { link, prefix } => self.serve(now, *link, *prefix).await,
+            Event::Withdraw { link, prefix } => self.withdraw(*link, *prefix).await,
+            Event::Lease {
+                prefixes, lasts, ..
+            } => self.lease(now, prefixes, *lasts).await,
+            Event::Neighbour { link, address, mac } => {
+                self.neighbour(now, *link, *address, *mac).await
+            }
+            Event::Member { .. } | Event::Owner { .. } | Event::Rejoined { .. } => Ok(()),
+        }
+    }
+
+    /// Sends a frame; a link that is gone, down or full loses it, as links do.
+    pub fn send(&self, transmit: &Transmit) {
+        let Some(attached) = self.links.get(&transmit.link) else {
+            return;
+        };
+        if let Err(error) = attached.tap.send(&transmit.frame) {
+            tracing::debug!(link = attached.name, %error, "frame not sent");
+        }
+    }
+
+    /// Throws away what waits on every tap: it is from before a pause.
+    pub fn discard(&self) -> usize {
+        self.links
+            .values()
+            .map(|attached| attached.tap.discard())
+            .sum()
+    }
+
+    /// Name of a link, for people.
+    pub fn name(&self, link: LinkId) -> &str {
+        self.links
+            .get(&link)
+            .map_or("?", |attached| attached.name.as_str())
+    }
+
+    /// The state directory.
+    pub fn dir(&self) -> &StateDir {
+        &self.dir
+    }
+
+    /// Makes this host a member, if it is none: its gate is there from now on, closed.
+    pub fn become_member(&mut self) -> Result<(), Failure> {
+        if !self.member {
+            self.tables.load_member()?;
+            self.member = true;
+            let names: Vec<String> = self.links.values().map(|link| link.name.clone()).collect();
+            names
+                .iter()
+                .try_for_each(|name| self.settle_member_link(name))?;
+            self.set_unicast()?;
+        }
+        Ok(())
+    }
+
+    /// Renews what does not hang on the node's hellos, and sweeps once the recovery is over.
+    pub async fn renew(&mut self, now: Instant) -> Result<(), Failure> {
+        if self.client {
+            for attached in self.links.values() {
+                self.tables.lease_hiding(&attached.name, HIDDEN)?;
+            }
+        }
+        if self.sweep.is_some_and(|at| at <= now) {
+            self.sweep = None;
+            self.sweep_unconfirmed().await?;
+        }
+        Ok(())
+    }
+
+    async fn serve(&mut self, now: Instant, link: LinkId, prefix: Prefix) -> Result<(), Failure> {
+        if let (Prefix::V6(net), true) = (prefix, is_host(&prefix))
+            && let Some(attached) = self.links.get_mut(&link)
+            && let Err(error) = attached.groups.join_solicited(net.addr())
+        {
+            let name = &attached.name;
+            tracing::warn!(link = name, %prefix, %error, "solicited-node group not joined");
+        }
+        if let Some(served) = self.served.get_mut(&prefix) {
+            served.links.insert(link);
+            return Ok(());
+        }
+        self.become_member()?;
+        self.dir.state.prefixes.insert(prefix);
+        self.save()?;
+        self.tables.hide(&[prefix])?;
+        self.netlink.hold(prefix, self.held_for()).await?;
+        self.served.insert(
+            prefix,
+            Served {
+                links: [link].into(),
+                held: now,
+            },
+        );
+        tracing::info!(%prefix, link = self.name(link), "serving");
+        Ok(())
+    }
+
+    async fn withdraw(&mut self, link: LinkId, prefix: Prefix) -> Result<(), Failure> {
+        if let (Prefix::V6(net), true) = (prefix, is_host(&prefix))
+            && let Some(attached) = self.links.get_mut(&link)
+        {
+            attached.groups.leave_solicited(net.addr());
+        }
+        let Some(served) = self.served.get_mut(&prefix) else {
+            return Ok(());
+        };
+        served.links.remove(&link);
+        if !served.links.is_empty() {
+            return Ok(());
+        }
+        self.served.remove(&prefix);
+        self.tables.close(&[prefix], self.dead)?;
+        self.netlink.release(prefix).await?;
+        self.tables.show(&[prefix])?;
+        self.dir.state.prefixes.remove(&prefix);
+        self.save()?;
+        tracing::info!(%prefix, link = self.name(link), "withdrawn");
+        Ok(())
+    }
+
+    async fn lease(
+        &mut self,
+        now: Instant,
+        prefixes: &[Prefix],
+        lasts: Duration,
+    ) -> Result<(), Failure> {
+        if prefixes.is_empty() {
+            return Ok(());
+        }
+        self.tables.lease(prefixes, lasts)?;
+        let held = self.held_for();
+        for prefix in prefixes {
+            let Some(served) = self.served.get_mut(prefix) else {
+                continue;
+            };
+            if now.saturating_duration_since(served.held) >= held / 3 {
+                self.netlink.hold(*prefix, held).await?;
+                served.held = now;
+            }
+        }
+        Ok(())
+    }
+
+    async fn neighbour(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        address: IpAddr,
+        mac: Option<[u8; 6]>,
+    ) -> Result<(), Failure> {
+        let key = (link, address);
+        let done = match mac {
+            Some(mac) => {
+                let renewed = self.neighbours.get(&key).is_some_and(|(installed, at)| {
+                    *installed == mac && now.saturating_duration_since(*at) < RENEW_NEIGHBOUR
+                });
+                if renewed {
+                    return Ok(());
+                }
+                self.neighbours.insert(key, (mac, now));
+                self.netlink.set_neighbour(link.0, address, mac).await
+            }
+            None => {
+                self.neighbours.remove(&key);
+                self.netlink.remove_neighbour(link.0, address).await
+            }
+        };
+        // The link may have gone in this moment, and its entries with it: the node hears of it.
+        if let Err(error) = done {
+            tracing::warn!(link = self.name(link), %error, "neighbour entry");
+        }
+        Ok(())
+    }
+
+    /// Removes what a predecessor left and the node has not asked for since.
+    async fn sweep_unconfirmed(&mut self) -> Result<(), Failure> {
+        for entry in self.netlink.neighbours(|entry| entry.ours).await? {
+            if !self
+                .neighbours
+                .contains_key(&(LinkId(entry.ifindex), entry.address))
+            {
+                tracing::info!(address = %entry.address, "neighbour entry of an earlier daemon swept");
+                self.netlink
+                    .remove_neighbour(entry.ifindex, entry.address)
+                    .await?;
+            }
+        }
+        for (prefix, ifindex) in self.netlink.routes().await? {
+            let wanted = self
+                .links
+                .get(&LinkId(ifindex))
+                .is_some_and(|link| link.routes(prefix));
+            if !wanted {
+                tracing::info!(%prefix, ifindex, "route of an earlier daemon swept");
+                self.netlink.remove_route(prefix, ifindex).await?;
+            }
+        }
+        for prefix in self.netlink.holdings().await? {
+            if !self.served.contains_key(&prefix) {
+                tracing::info!(%prefix, "address of an earlier daemon swept");
+                self.netlink.release(prefix).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes everything of ours away. The client's rules and routes stay while they carry
+    /// connections: a restart adopts them.
+    pub async fn stop(mut self) -> Result<(), Failure> {
+        for prefix in std::mem::take(&mut self.served).into_keys() {
+            self.tables.close(&[prefix], self.dead)?;
+            self.netlink.release(prefix).await?;
+        }
+        self.netlink.remove_neighbours().await?;
+        let connections = if self.client {
+            nft::connections::connections()?.len()
+        } else {
+            0
+        };
+        if connections > 0 {
+            tracing::warn!(
+                connections,
+                "left in place for live connections; hamp clean ends them"
+            );
+            self.tables.retire()?;
+        } else {
+            self.netlink.remove_routes(None).await?;
+            drop(self.tables);
+            nft::clean()?;
+        }
+        self.dir.state.prefixes.clear();
+        let failed = sysctl::restore_all(&mut self.dir).map(|(_, failed)| failed);
+        let failed = failed.map_err(|error| Failure::io("state", &error))?;
+        for error in failed {
+            tracing::warn!(%error, "setting not put back");
+        }
+        self.dir.remove_if_empty();
+        Ok(())
+    }
+
+    fn held_for(&self) -> Duration {
+        HELD.max(self.dead * 3)
+    }
+
+    fn save(&self) -> Result<(), Failure> {
+        self.dir
+            .save()
+            .map_err(|error| Failure::io("state", &error))
+    }
+}

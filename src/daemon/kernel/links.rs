@@ -1,0 +1,248 @@
+//! Links: taps, groups, rules and routes follow what the kernel says of the interfaces.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::{Frame, HIDDEN, Kernel};
+use crate::addr::Prefix;
+use crate::daemon::{Failure, exit};
+use crate::linux::groups::Groups;
+use crate::linux::netlink::Link;
+use crate::linux::packet::{FRAME_BYTES, Tap};
+use crate::linux::sysctl;
+use crate::node::{LinkId, LinkState};
+use crate::wire::PORT;
+
+/// Metric of the class's routes: behind a route that an administrator sets.
+const METRIC: u32 = 1546;
+
+/// A configured interface that exists.
+#[derive(Debug)]
+pub(super) struct Attached {
+    pub(super) name: String,
+    pub(super) tap: Arc<Tap>,
+    pub(super) groups: Groups,
+    state: Option<LinkState>,
+    /// The class's prefixes that have a route here.
+    routed: BTreeSet<Prefix>,
+    reader: JoinHandle<()>,
+}
+
+impl Attached {
+    /// Whether the class's `prefix` has its route through this link.
+    pub(super) fn routes(&self, prefix: Prefix) -> bool {
+        self.routed.contains(&prefix)
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+impl Kernel {
+    /// Asks the kernel for its links and follows them; what the node has to be told.
+    pub async fn relink(&mut self) -> Result<Vec<(LinkId, Option<LinkState>)>, Failure> {
+        let links = self.netlink.links().await?;
+        let wanted: Vec<&Link> = links
+            .iter()
+            .filter(|link| self.interfaces.contains(&link.name))
+            .collect();
+        let mut changes = Vec::new();
+        self.links.retain(|id, attached| {
+            let stays = wanted
+                .iter()
+                .any(|l| LinkId(l.index) == *id && l.name == attached.name);
+            if !stays {
+                changes.push((*id, None));
+            }
+            stays
+        });
+        for link in wanted {
+            let id = LinkId(link.index);
+            if !link.ethernet {
+                let message = format!("interface {} is no Ethernet link", link.name);
+                return Err(Failure::new(exit::CONFIG, message));
+            }
+            if !self.links.contains_key(&id) {
+                // Gone again between the two questions: the kernel tells us.
+                let Some(attached) = attach(link, self.frames.clone())? else {
+                    continue;
+                };
+                self.tables.attach(link.index, &link.name)?;
+                if self.member {
+                    self.settle_member_link(&link.name)?;
+                }
+                if self.client {
+                    self.tables.lease_hiding(&link.name, HIDDEN)?;
+                }
+                self.links.insert(id, attached);
+            }
+            let state = self.state_of(link);
+            let Some(attached) = self.links.get_mut(&id) else {
+                continue;
+            };
+            if attached.state != state {
+                attached.state = state;
+                changes.push((id, state));
+                self.route_class(id).await?;
+            }
+        }
+        if !changes.is_empty() && self.member {
+            self.set_unicast()?;
+        }
+        Ok(changes)
+    }
+
+    /// Names of configured interfaces that do not exist.
+    pub fn absent(&self) -> Vec<&str> {
+        let exists = |name: &&str| !self.links.values().any(|attached| attached.name == **name);
+        self.interfaces
+            .iter()
+            .map(String::as_str)
+            .filter(exists)
+            .collect()
+    }
+
+    /// What the node may know of a link: only one that is up and has an address.
+    fn state_of(&self, link: &Link) -> Option<LinkState> {
+        let unicast = |address: IpAddr| !self.class.contains(address);
+        let state = LinkState {
+            mac: link.mac,
+            ipv4: link.ipv4(unicast),
+            ipv6: link.ipv6(unicast),
+            mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
+        };
+        let usable = link.up && (state.ipv4.is_some() || state.ipv6.is_some());
+        usable.then_some(state)
+    }
+
+    /// Makes the class on-link on a client's link, for the families that it has.
+    async fn route_class(&mut self, id: LinkId) -> Result<(), Failure> {
+        let Some(attached) = self.links.get_mut(&id).filter(|_| self.client) else {
+            return Ok(());
+        };
+        // A link that goes down loses its routes, so they are set whenever it is up.
+        attached.routed.clear();
+        let Some(state) = attached.state else {
+            return Ok(());
+        };
+        for prefix in self.class.prefixes() {
+            let has_family = match prefix {
+                Prefix::V4(_) => state.ipv4.is_some(),
+                Prefix::V6(_) => state.ipv6.is_some(),
+            };
+            if has_family {
+                self.netlink.add_route(*prefix, id.0, METRIC).await?;
+                attached.routed.insert(*prefix);
+            }
+        }
+        Ok(())
+    }
+
+    /// A member must not ask by ARP *from* an anycast address: its neighbours would learn it.
+    pub(super) fn settle_member_link(&mut self, name: &str) -> Result<(), Failure> {
+        let set = sysctl::set(&mut self.dir, &sysctl::arp_announce(name), "2");
+        set.map_err(|error| Failure::io("kernel setting", &error))
+    }
+
+    /// Where SYNs that come in by each link go; this host's own connections go to the first.
+    pub(super) fn set_unicast(&mut self) -> Result<(), Failure> {
+        let states = self
+            .links
+            .values()
+            .filter_map(|link| Some((&link.name, link.state?)));
+        let mut unicast: Vec<(String, IpAddr)> = Vec::new();
+        let mut own = (None, None);
+        for (name, state) in states {
+            let (ipv4, ipv6) = (state.ipv4.map(IpAddr::V4), state.ipv6.map(IpAddr::V6));
+            unicast.extend(
+                [ipv4, ipv6]
+                    .into_iter()
+                    .flatten()
+                    .map(|a| (name.clone(), a)),
+            );
+            own = (own.0.or(ipv4), own.1.or(ipv6));
+        }
+        let own = [own.0, own.1]
+            .into_iter()
+            .flatten()
+            .map(|address| ("lo".to_owned(), address));
+        unicast.extend(own);
+        Ok(self.tables.set_unicast(&unicast)?)
+    }
+}
+
+/// Opens everything that a link needs; `None`: it is gone already.
+fn attach(link: &Link, frames: mpsc::Sender<Frame>) -> Result<Option<Attached>, Failure> {
+    let name = link.name.clone();
+    let gone = |error: &std::io::Error| {
+        matches!(
+            error.raw_os_error(),
+            Some(nix::libc::ENODEV | nix::libc::ENXIO)
+        )
+    };
+    let tap = match Tap::open(link.index) {
+        Err(error) if gone(&error) => return Ok(None),
+        tap => tap.map_err(|error| Failure::io(&format!("packet socket on {name}"), &error))?,
+    };
+    let groups = match Groups::join(link.index, &name) {
+        Err(error) if gone(&error) => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            let message = format!("another program has UDP port {PORT} on {name}");
+            let failure = Failure::new(exit::FAILED, message);
+            return Err(failure.with_remedy(format!("ss -ulpn sport = :{PORT}")));
+        }
+        groups => groups.map_err(|error| Failure::io(&format!("groups on {name}"), &error))?,
+    };
+    let tap = Arc::new(tap);
+    let reader = tokio::spawn(read(LinkId(link.index), Arc::clone(&tap), frames));
+    let routed = BTreeSet::new();
+    Ok(Some(Attached {
+        name,
+        tap,
+        groups,
+        state: None,
+        routed,
+        reader,
+    }))
+}
+
+/// Hands frames on, one after another, until the node no longer listens.
+async fn read(link: LinkId, tap: Arc<Tap>, frames: mpsc::Sender<Frame>) {
+    let mut buffer = vec![0; FRAME_BYTES];
+    let mut failures = 0;
+    loop {
+        match tap.receive(&mut buffer).await {
+            Ok((length, outgoing)) => {
+                failures = 0;
+                let bytes = buffer[..length].to_vec();
+                if frames
+                    .send(Frame {
+                        link,
+                        bytes,
+                        outgoing,
+                    })
+                    .await
+                    .is_err()
+                {
+                    return;
+                }
+            }
+            // Told once when the interface goes down; the tap works again when it is back.
+            Err(error) => {
+                failures += 1;
+                tracing::debug!(link = link.0, %error, "tap");
+                if failures > 100 {
+                    tracing::warn!(link = link.0, %error, "tap given up");
+                    return;
+                }
+            }
+        }
+    }
+}

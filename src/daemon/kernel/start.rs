@@ -1,0 +1,95 @@
+//! The start: adopting and sweeping what a predecessor left.
+//!
+//! A daemon that was killed leaves addresses, routes, neighbour entries, tables and settings. What
+//! acts for an anycast address goes at once, unless this daemon is about to serve it again; what
+//! carries traffic (the client's routes, neighbour entries and TCP rules) is adopted as stale and
+//! swept when it is not confirmed after one recovery period.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::mpsc;
+
+use super::{Frame, Kernel, RECOVERY};
+use crate::daemon::Failure;
+use crate::daemon::config::Config;
+use crate::linux::netlink::Netlink;
+use crate::linux::nft::{Session, Tables, member};
+use crate::linux::state::StateDir;
+use crate::linux::sysctl;
+use crate::time::Instant;
+
+impl Kernel {
+    /// Takes over the machine for a configuration; links come with [`Kernel::relink`].
+    pub async fn start(
+        now: Instant,
+        config: &Config,
+        mut dir: StateDir,
+        frames: mpsc::Sender<Frame>,
+    ) -> Result<Self, Failure> {
+        let failed = |error| Failure::io("netlink", &error);
+        let netlink = Netlink::open().await.map_err(failed)?;
+        if !netlink.loopback_is_up().await? {
+            tracing::warn!("lo was down: brought up, it holds the anycast addresses");
+            netlink.loopback_up().await?;
+        }
+        let state = |error| Failure::io("state", &error);
+        let (restored, failed) = sysctl::restore_all(&mut dir).map_err(state)?;
+        for path in restored {
+            tracing::info!(path, "setting of an earlier daemon put back");
+        }
+        for error in failed {
+            tracing::warn!(%error, "setting of an earlier daemon not put back");
+        }
+
+        let member = config.member.is_some();
+        let mut tables = Tables::start(config.class())?;
+        if member {
+            tables.load_member()?;
+        } else {
+            Session::start()?.run(&format!("add table {0}\ndelete table {0}\n", member::TABLE))?;
+        }
+        let kept = config.addresses();
+        let mut left = netlink.holdings().await?;
+        // Kernels before 5.18 keep no protocol number with an address: the state file knows.
+        let present = netlink.on_loopback().await?;
+        left.extend(
+            dir.state
+                .prefixes
+                .iter()
+                .filter(|prefix| present.contains(prefix)),
+        );
+        for prefix in left.into_iter().filter(|prefix| !kept.contains(prefix)) {
+            tracing::info!(%prefix, "address of an earlier daemon swept");
+            netlink.release(prefix).await?;
+        }
+        dir.state.prefixes.retain(|prefix| kept.contains(prefix));
+        dir.save().map_err(state)?;
+
+        let client = config.is_client();
+        if client {
+            tables.load_client()?;
+            sysctl::set(&mut dir, sysctl::TCP_MTU_PROBING, "2")
+                .map_err(|error| Failure::io("kernel setting", &error))?;
+        }
+        Ok(Self {
+            netlink,
+            tables,
+            dir,
+            class: config.class(),
+            member,
+            client,
+            interfaces: config.node.interfaces.clone(),
+            links: BTreeMap::new(),
+            served: BTreeMap::new(),
+            neighbours: BTreeMap::new(),
+            frames,
+            sweep: Some(now + RECOVERY.max(config.dead() * 2)),
+            dead: config.dead(),
+        })
+    }
+
+    /// A handle on netlink, for what only reports.
+    pub fn netlink(&self) -> &Netlink {
+        &self.netlink
+    }
+}

@@ -1,0 +1,382 @@
+//! `hamp run`: the loop that drives a node.
+
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::pin::pin;
+
+use futures_util::FutureExt;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::config::{self, Config};
+use super::control::{self, Call, Listener, Request};
+use super::kernel::{Frame, Kernel, RENEW};
+use super::{Failure, clock, exit, log, notify, status};
+use crate::addr::Prefix;
+use crate::linux::checks;
+use crate::linux::netlink::Changes;
+use crate::linux::state::StateDir;
+use crate::node::{self, Event, JoinOptions, Node};
+use crate::proto::Timing;
+use crate::time::{Duration, Instant};
+
+/// Frames that may wait for the node before a tap stops reading and the kernel drops them.
+const FRAMES: usize = 256;
+/// Requests that may wait.
+const CALLS: usize = 16;
+
+/// What the command line adds to the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Control socket instead of the configured one.
+    pub control: Option<String>,
+    /// Logs as JSON lines.
+    pub log_json: bool,
+}
+
+/// Runs a daemon until it is told to stop. Errors: what is missing, or what failed on the way;
+/// `exit::INTERRUPTED` as an error after an interrupt from the terminal.
+pub fn run(file: &Path, options: &Options) -> Result<(), Failure> {
+    let config = Config::load(file)?;
+    log::start(&config.node.log, options.log_json)?;
+    checks::all()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::io("runtime", &error))?;
+    runtime.block_on(drive(config, options))
+}
+
+async fn drive(config: Config, options: &Options) -> Result<(), Failure> {
+    let dir = StateDir::open(config.node.state.as_deref()).map_err(|error| {
+        Failure::io("state directory", &error).with_remedy("set HAMP_STATE to a directory of yours")
+    })?;
+    let control = options
+        .control
+        .clone()
+        .unwrap_or_else(|| config.node.control.clone());
+    // Held until the end of this function, or of this process.
+    let lock = dir
+        .lock()
+        .map_err(|error| Failure::io("state directory", &error))?;
+    let _lock = lock.ok_or_else(|| control::running(&control))?;
+    let (calls, called) = mpsc::channel(CALLS);
+    let listener = Listener::start(&control, calls)?;
+    let (frames, seen) = mpsc::channel(FRAMES);
+    let now = clock::now();
+    let kernel = Kernel::start(now, &config, dir, frames).await?;
+    let mut daemon = Daemon::new(now, config, kernel, &listener)?;
+    // Whatever ends the loop, also a panic, nothing of ours stays behind.
+    let inputs = Inputs::new(&daemon.kernel, seen, called)?;
+    let ended = AssertUnwindSafe(daemon.run(inputs)).catch_unwind().await;
+    notify::send("STOPPING=1");
+    let ended = ended.unwrap_or_else(|_| Err(Failure::new(exit::FAILED, "the daemon panicked")));
+    let stopped = daemon.kernel.stop().await;
+    ended.and(stopped)
+}
+
+/// What wakes the loop.
+struct Inputs {
+    frames: mpsc::Receiver<Frame>,
+    calls: mpsc::Receiver<Call>,
+    changes: Changes,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Inputs {
+    fn new(
+        kernel: &Kernel,
+        frames: mpsc::Receiver<Frame>,
+        calls: mpsc::Receiver<Call>,
+    ) -> Result<Self, Failure> {
+        let failed = |error| Failure::io("signals", &error);
+        let changes = Changes::subscribe(kernel.netlink());
+        Ok(Self {
+            frames,
+            calls,
+            changes: changes.map_err(|error| Failure::io("netlink", &error))?,
+            terminate: signal(SignalKind::terminate()).map_err(failed)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
+        })
+    }
+}
+
+/// The end of a daemon, once it has begun.
+#[derive(Debug, Clone, Copy)]
+struct Stopping {
+    /// Stop anyway, even if the node still has something to say.
+    by: Instant,
+    interrupted: bool,
+}
+
+/// A node and the machine it runs on.
+pub(super) struct Daemon {
+    pub(super) config: Config,
+    pub(super) node: Node,
+    pub(super) kernel: Kernel,
+    pub(super) control: String,
+    pub(super) started: Instant,
+    stopping: Option<Stopping>,
+    renew_at: Instant,
+}
+
+impl Daemon {
+    fn new(
+        now: Instant,
+        config: Config,
+        kernel: Kernel,
+        listener: &Listener,
+    ) -> Result<Self, Failure> {
+        let secret = clock::secret()
+            .map_err(|error| Failure::new(exit::MISSING, format!("randomness: {error}")))?;
+        let name = config.node.name.clone().unwrap_or_else(host_name);
+        let node = node::Config {
+            name,
+            class: config.class(),
+            timing: Timing {
+                hello: config.hello(),
+                dead_hellos: config.node.dead_hellos,
+            },
+            client: config.is_client(),
+            ..node::Config::default()
+        };
+        let mut node = Node::new(node, secret, clock::epoch());
+        for prefix in config.addresses() {
+            let options = JoinOptions {
+                preference: config.preference(),
+                ..JoinOptions::default()
+            };
+            let joined = node.join(now, prefix, options);
+            joined.map_err(|error| Failure::new(exit::CONFIG, error.to_string()))?;
+        }
+        let control = listener.name().to_owned();
+        Ok(Self {
+            config,
+            node,
+            kernel,
+            control,
+            started: now,
+            stopping: None,
+            renew_at: now,
+        })
+    }
+
+    async fn run(&mut self, mut inputs: Inputs) -> Result<(), Failure> {
+        self.follow_links().await?;
+        for name in self.kernel.absent() {
+            tracing::warn!(interface = name, "no such interface yet");
+        }
+        tracing::info!(
+            name = self.node.config().name,
+            control = self.control,
+            member = self.config.member.is_some(),
+            client = self.config.is_client(),
+            "ready"
+        );
+        notify::send("READY=1");
+        loop {
+            self.drain(clock::now()).await?;
+            let now = clock::now();
+            if let Some(stopping) = self.stopping
+                && (self.node.is_idle() || stopping.by <= now)
+            {
+                let interrupted = Failure::new(exit::INTERRUPTED, "interrupted");
+                return if stopping.interrupted {
+                    Err(interrupted)
+                } else {
+                    Ok(())
+                };
+            }
+            let due = [
+                Some(self.renew_at),
+                self.node.poll_timeout(),
+                self.stopping.map(|s| s.by),
+            ];
+            let due = due.into_iter().flatten().min().unwrap_or(now);
+            let sleep = pin!(tokio::time::sleep(due.saturating_duration_since(now)));
+            // In this order: what is due comes before what others say, and stopping before all.
+            let input = tokio::select! {
+                biased;
+                _ = inputs.terminate.recv() => Input::Stop { interrupted: false },
+                _ = inputs.interrupt.recv() => Input::Stop { interrupted: true },
+                change = inputs.changes.next() => Input::Links(change),
+                () = sleep => Input::Due,
+                Some(frame) = inputs.frames.recv() => Input::Frame(frame),
+                Some(call) = inputs.calls.recv() => Input::Call(call),
+            };
+            let woke = clock::now();
+            let overslept = woke.saturating_duration_since(due);
+            let input = match input {
+                Input::Frame(_) if overslept > self.config.dead() / 2 => Input::Due,
+                input => input,
+            };
+            if overslept > self.config.dead() / 2 {
+                self.forget_the_pause(&mut inputs, overslept);
+                self.node.handle_timeout(woke);
+            }
+            self.handle(woke, input).await?;
+            if self.renew_at <= woke {
+                self.renew_at = woke + RENEW;
+                self.kernel.renew(woke).await?;
+            }
+        }
+    }
+
+    async fn handle(&mut self, now: Instant, input: Input) -> Result<(), Failure> {
+        match input {
+            Input::Due => self.node.handle_timeout(now),
+            Input::Frame(Frame {
+                link,
+                bytes,
+                outgoing,
+            }) => {
+                self.node.handle_frame(now, link, &bytes, outgoing);
+            }
+            Input::Links(Some(())) => self.follow_links().await?,
+            Input::Links(None) => {
+                return Err(Failure::new(exit::FAILED, "the netlink connection broke"));
+            }
+            Input::Call(call) => {
+                let answer = match self.answer(now, call.request).await {
+                    Ok(answer) => answer,
+                    Err(failure) => control::refusal(&failure),
+                };
+                // An asker that went away wants no answer.
+                let _ = call.answer.send(answer);
+            }
+            Input::Stop { interrupted } => match &mut self.stopping {
+                Some(stopping) => stopping.by = now,
+                None => {
+                    tracing::info!("leaving");
+                    let patience = self.config.dead() * 2 + Duration::from_secs(5);
+                    self.stopping = Some(Stopping {
+                        by: now + patience,
+                        interrupted,
+                    });
+                    self.node.shutdown(now);
+                }
+            },
+        }
+        Ok(())
+    }
+
+    /// This process did not run for a while: what waits is old, and the leases have ended.
+    fn forget_the_pause(&self, inputs: &mut Inputs, overslept: Duration) {
+        let mut frames = self.kernel.discard();
+        while inputs.frames.try_recv().is_ok() {
+            frames += 1;
+        }
+        let paused_ms = u64::try_from(overslept.as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(
+            paused_ms,
+            frames,
+            "paused: what came meanwhile is forgotten"
+        );
+    }
+
+    async fn follow_links(&mut self) -> Result<(), Failure> {
+        for (link, state) in self.kernel.relink().await? {
+            match &state {
+                Some(state) => tracing::info!(
+                    link = self.kernel.name(link),
+                    ipv4 = ?state.ipv4,
+                    ipv6 = ?state.ipv6,
+                    "link up"
+                ),
+                None => tracing::info!(link = self.kernel.name(link), "link down"),
+            }
+            self.node.handle_link(clock::now(), link, state);
+        }
+        Ok(())
+    }
+
+    /// Events first: a gate opens before the world is told that it is open.
+    async fn drain(&mut self, now: Instant) -> Result<(), Failure> {
+        while let Some(event) = self.node.poll_event() {
+            self.tell(&event);
+            self.kernel.apply(now, &event).await?;
+        }
+        while let Some(transmit) = self.node.poll_transmit() {
+            self.kernel.send(&transmit);
+        }
+        Ok(())
+    }
+
+    fn tell(&self, event: &Event) {
+        match event {
+            Event::Member { link, id, change } => {
+                tracing::info!(link = self.kernel.name(*link), member = %id, ?change, "member");
+            }
+            Event::Owner {
+                link,
+                prefix,
+                owner,
+            } => {
+                let prefix = config::shown(prefix);
+                let owner = match owner {
+                    Some(owner) if owner.own => "this host".to_owned(),
+                    Some(owner) => owner.id.to_string(),
+                    None => "nobody".to_owned(),
+                };
+                tracing::info!(link = self.kernel.name(*link), prefix, owner, "owner");
+            }
+            Event::Rejoined { link } => {
+                tracing::warn!(link = self.kernel.name(*link), "was away: joins as new");
+            }
+            Event::Lease { .. } | Event::Neighbour { .. } => tracing::trace!(?event),
+            Event::Serve { .. } | Event::Withdraw { .. } => tracing::debug!(?event),
+        }
+    }
+
+    async fn answer(
+        &mut self,
+        now: Instant,
+        request: Request,
+    ) -> Result<serde_json::Value, Failure> {
+        match request {
+            Request::Status => status::status(self, now).await,
+            Request::Members => Ok(status::members(self, now)),
+            Request::Neighbours => status::neighbours(self, now).await,
+            Request::Connections => status::connections(),
+            Request::Join { prefix, preference } => {
+                let preference = preference.unwrap_or_else(|| self.config.preference());
+                self.join(now, prefix, preference)?;
+                Ok(status::done("join", &prefix))
+            }
+            Request::Leave { prefix } => {
+                let left = self.node.leave(now, prefix);
+                left.map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
+                Ok(status::done("leave", &prefix))
+            }
+        }
+    }
+
+    fn join(&mut self, now: Instant, prefix: Prefix, preference: u16) -> Result<(), Failure> {
+        if self.stopping.is_some() {
+            return Err(Failure::new(exit::FAILED, "the daemon is stopping"));
+        }
+        self.kernel.become_member()?;
+        let options = JoinOptions {
+            preference,
+            ..JoinOptions::default()
+        };
+        let joined = self.node.join(now, prefix, options);
+        joined.map_err(|error| Failure::new(exit::FAILED, error.to_string()))
+    }
+}
+
+enum Input {
+    Stop { interrupted: bool },
+    Links(Option<()>),
+    Due,
+    Frame(Frame),
+    Call(Call),
+}
+
+fn host_name() -> String {
+    let name = nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok());
+    name.unwrap_or_else(|| "localhost".to_owned())
+}
