@@ -53,8 +53,7 @@ impl Link {
         epoch: u64,
     ) -> Self {
         let identity = identity(id, &state, &config.name);
-        let ask_interval = config.timing.ask_interval();
-        let mut view = View::new(config.class.clone(), config.limits, ask_interval);
+        let mut view = View::new(config.class.clone(), config.limits, config.timing);
         view.ask(MemberId::EVERYBODY);
         Self {
             id,
@@ -285,8 +284,8 @@ impl Link {
     /// Does what is due, and carries what one machine says to the others.
     pub(super) fn advance(&mut self, now: Instant, random: &mut Random) {
         self.member.handle_timeout(now, random);
-        self.view.handle_timeout(now);
         self.drain_member();
+        self.view.handle_timeout(now);
         self.drain_view(now);
         if self.stale {
             self.stale = false;
@@ -355,7 +354,9 @@ impl Link {
                 MemberEvent::Serve(prefix) => Event::Serve { link, prefix },
                 MemberEvent::Withdraw(prefix) => Event::Withdraw { link, prefix },
                 MemberEvent::Rejoined => {
+                    // It was this host that did not hear the others, not they that died.
                     self.ownership.stop();
+                    self.view.clear();
                     self.view.ask(MemberId::EVERYBODY);
                     Event::Rejoined { link }
                 }

@@ -115,6 +115,8 @@ pub struct Member {
     digest: [u8; 16],
     chain: Option<Live>,
     next_chain: Option<Live>,
+    /// When the others last had a sign of life, and when they get the next.
+    spoke: Instant,
     hello_at: Option<Instant>,
     repeat_at: Option<Instant>,
     repeats: u8,
@@ -146,6 +148,7 @@ impl Member {
             digest: RecordSet::default().digest(),
             chain: None,
             next_chain: None,
+            spoke: Instant::ZERO,
             hello_at: None,
             repeat_at: None,
             repeats: 0,
@@ -291,9 +294,7 @@ impl Member {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant, random: &mut Random) {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        if let Some(hello_at) = self.hello_at
-            && now >= hello_at + self.timing.dead_time()
-        {
+        if self.hello_at.is_some() && now >= self.spoke + self.timing.dead_time() {
             // Everybody else has declared this member dead: what it thinks it owns, it does not.
             return self.restart(now);
         }
@@ -466,13 +467,14 @@ impl Member {
                 value,
             };
             self.speech.push_back(Speech::Hello(hello));
+            self.spoke = now;
         }
         self.events.push_back(MemberEvent::Renew);
         if self.next_chain.is_none() && live.chain.ends_soon(index) {
             let next = self.new_chain(live.chain.last());
             let statement = self.statement(now, StatementKind::Anchor, Vec::new(), &next);
             self.next_chain = Some(next);
-            self.say(statement);
+            self.say(now, statement);
         }
     }
 
@@ -487,7 +489,7 @@ impl Member {
             return self.report_all(now);
         };
         let statement = self.statement(now, StatementKind::Delta { base }, changes, live);
-        self.say(statement);
+        self.say(now, statement);
     }
 
     /// All records, in as many parts as the link needs; the first carries the nonces answered.
@@ -502,7 +504,7 @@ impl Member {
             if !nonces.is_empty() {
                 statement.options.push(MessageOption::Nonces(nonces));
             }
-            self.say(statement);
+            self.say(now, statement);
         }
     }
 
@@ -552,7 +554,8 @@ impl Member {
         }
     }
 
-    fn say(&mut self, mut statement: Statement) {
+    fn say(&mut self, now: Instant, mut statement: Statement) {
+        self.spoke = now;
         self.counter += 1;
         statement.counter = self.counter;
         self.speech.push_back(Speech::Statement(statement));

@@ -159,12 +159,13 @@ pub struct View {
     /// Whom to ask: one peer, or everybody when it is more than one.
     ask: Option<MemberId>,
     asked: Option<Instant>,
-    ask_interval: Duration,
+    /// This host's own timers.
+    timing: Timing,
 }
 
 impl View {
-    /// A view of nobody. Questions are asked at most once in `ask_interval`.
-    pub fn new(class: Class, limits: Limits, ask_interval: Duration) -> Self {
+    /// A view of nobody, by a host with the timers `timing`.
+    pub fn new(class: Class, limits: Limits, timing: Timing) -> Self {
         Self {
             class,
             limits,
@@ -172,7 +173,7 @@ impl View {
             events: VecDeque::new(),
             ask: None,
             asked: None,
-            ask_interval,
+            timing,
         }
     }
 
@@ -313,11 +314,14 @@ impl View {
         };
         let (expected, drift) = (peer.expected_index(now), peer.drift(now));
         let dead = u32::from(peer.timing.dead_hellos);
-        // Refused before any hashing, which is what a far index would cost.
+        // Refused before any hashing, which is what a far index would cost. Either may be an honest
+        // member whose last statement came late: a fresh one tells.
         if hello.index > expected.saturating_add(drift + INDEX_SLACK) {
+            self.ask(id);
             return Err(Reason::IndexAhead);
         }
         if hello.index.saturating_add(dead + drift) < expected {
+            self.ask(id);
             return Err(Reason::IndexBehind);
         }
         let (_, tail) = &mut peer.chains[at];
@@ -334,7 +338,17 @@ impl View {
     }
 
     /// Declares the dead.
+    ///
+    /// A host that slept past the deadline has not heard what its sockets still hold: everybody
+    /// then gets that time back, and enough to read them.
     pub fn handle_timeout(&mut self, now: Instant) {
+        let due = self.peers.values().map(Peer::dies_at).min().unwrap_or(now);
+        let overdue = now.saturating_duration_since(due);
+        let grace = self.timing.hello / 10;
+        if overdue > grace {
+            let slept = overdue + grace;
+            self.peers.values_mut().for_each(|peer| peer.heard += slept);
+        }
         let events = &mut self.events;
         self.peers.retain(|id, peer| {
             let lives = now < peer.dies_at();
@@ -378,7 +392,7 @@ impl View {
 
     fn next_question(&self) -> Instant {
         self.asked
-            .map_or(Instant::ZERO, |asked| asked + self.ask_interval)
+            .map_or(Instant::ZERO, |asked| asked + self.timing.ask_interval())
     }
 }
 
