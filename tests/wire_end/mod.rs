@@ -1,0 +1,153 @@
+//! A link with this host's kernel on one end and a test on the other.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use etherparse::{NetSlice, PacketBuilder, PacketBuilderStep, IpHeaders, SlicedPacket, TransportSlice};
+use hamp::proto::rebind::{Flags, Segment};
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::bind;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::netns::sh;
+
+/// The kernel's end, `eth0`.
+const HOST: [u8; 6] = [2, 0x15, 0x46, 0, 0, 1];
+/// The test's end, `wire`: the next hop to everywhere.
+const TEST: [u8; 6] = [2, 0x15, 0x46, 0, 0, 2];
+/// How long a frame may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Makes the link: `eth0` with 10.15.46.1 and fd15:46::1, everything else behind the wire.
+pub(crate) fn link() {
+    sh("ip link set lo up");
+    sh("ip link add eth0 address 02:15:46:00:00:01 type veth peer name wire");
+    sh("ip link set wire address 02:15:46:00:00:02");
+    fs::write("/proc/sys/net/ipv6/conf/wire/disable_ipv6", "1").unwrap();
+    // The kernel is not to act on what arrives at the test's end.
+    sh("nft 'table netdev wire { chain end { \
+        type filter hook ingress device wire priority 0; policy drop; }; }'");
+    sh("ip link set eth0 up && ip link set wire up");
+    sh("ip address add 10.15.46.1/24 dev eth0");
+    sh("ip address add fd15:46::1/64 dev eth0 nodad");
+    for gateway in ["10.15.46.254", "fd15:46::fe"] {
+        sh(&format!("ip neigh add {gateway} lladdr 02:15:46:00:00:02 dev eth0 nud permanent"));
+        sh(&format!("ip route add default via {gateway}"));
+    }
+}
+
+/// What the kernel sent.
+#[derive(Debug)]
+pub(crate) enum Packet {
+    Tcp(Segment),
+    /// A datagram to this port.
+    Udp(u16),
+}
+
+/// The test's end.
+pub(crate) struct WireEnd {
+    socket: Socket,
+}
+
+impl WireEnd {
+    pub(crate) fn new() -> Self {
+        let every_protocol = i32::from(0x0003_u16.to_be());
+        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(every_protocol)));
+        let socket = socket.unwrap();
+        let mut links = getifaddrs().unwrap();
+        let link = links.find_map(|link| match link.interface_name.as_str() {
+            "wire" => link.address?.as_link_addr().copied(),
+            _ => None,
+        });
+        bind(socket.as_raw_fd(), &link.unwrap()).unwrap();
+        // Frames of other links, from before the socket was bound.
+        socket.set_nonblocking(true).unwrap();
+        while socket.recv(&mut [std::mem::MaybeUninit::uninit(); 1]).is_ok() {}
+        socket.set_nonblocking(false).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { socket }
+    }
+
+    /// The next TCP segment or UDP datagram that the kernel sends.
+    pub(crate) fn receive(&self) -> Packet {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            assert!(Instant::now() < end, "nothing was sent in {PATIENCE:?}");
+            let mut frame = [0; 65_536];
+            let length = nix::unistd::read(&self.socket, &mut frame).expect("a frame");
+            if frame[6..12] == HOST
+                && let Some(packet) = parse(&frame[..length])
+            {
+                return packet;
+            }
+        }
+    }
+
+    /// A segment arrives at the kernel.
+    pub(crate) fn send(&self, segment: &Segment) {
+        let step = to_host(segment.source.ip(), segment.destination.ip());
+        let (source, destination) = (segment.source.port(), segment.destination.port());
+        let mut tcp = step.tcp(source, destination, segment.sequence, 65_535);
+        let has = |flag: Flags| segment.flags.as_byte() & flag.as_byte() != 0;
+        if has(Flags::SYN) {
+            tcp = tcp.syn();
+        }
+        if has(Flags::FIN) {
+            tcp = tcp.fin();
+        }
+        if has(Flags::RST) {
+            tcp = tcp.rst();
+        }
+        if has(Flags::ACK) {
+            tcp = tcp.ack(segment.acknowledgement);
+        }
+        let mut frame = Vec::new();
+        tcp.write(&mut frame, &vec![b'x'; segment.length.into()]).unwrap();
+        self.socket.send(&frame).unwrap();
+    }
+
+    /// A datagram arrives at the kernel.
+    pub(crate) fn send_udp(&self, source: SocketAddr, destination: SocketAddr) {
+        let step = to_host(source.ip(), destination.ip());
+        let mut frame = Vec::new();
+        let udp = step.udp(source.port(), destination.port());
+        udp.write(&mut frame, b"x").unwrap();
+        self.socket.send(&frame).unwrap();
+    }
+}
+
+fn to_host(source: IpAddr, destination: IpAddr) -> PacketBuilderStep<IpHeaders> {
+    let ethernet = PacketBuilder::ethernet2(TEST, HOST);
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            ethernet.ipv4(source.octets(), destination.octets(), 64)
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            ethernet.ipv6(source.octets(), destination.octets(), 64)
+        }
+        _ => panic!("{source} to {destination}"),
+    }
+}
+
+fn parse(frame: &[u8]) -> Option<Packet> {
+    let packet = SlicedPacket::from_ethernet(frame).ok()?;
+    let [source, destination] = match packet.net? {
+        NetSlice::Ipv4(ip) => [ip.header().source(), ip.header().destination()].map(IpAddr::from),
+        NetSlice::Ipv6(ip) => [ip.header().source(), ip.header().destination()].map(IpAddr::from),
+        NetSlice::Arp(_) => return None,
+    };
+    match packet.transport? {
+        TransportSlice::Udp(udp) => Some(Packet::Udp(udp.destination_port())),
+        TransportSlice::Tcp(tcp) => Some(Packet::Tcp(Segment {
+            source: SocketAddr::new(source, tcp.source_port()),
+            destination: SocketAddr::new(destination, tcp.destination_port()),
+            flags: Flags::from_byte(tcp.slice()[13]),
+            sequence: tcp.sequence_number(),
+            acknowledgement: tcp.acknowledgment_number(),
+            length: u16::try_from(tcp.payload().len()).ok()?,
+        })),
+        _ => None,
+    }
+}
