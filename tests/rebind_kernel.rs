@@ -88,7 +88,11 @@ impl World for Kernel {
         socket.set_nonblocking(true).unwrap();
         socket.bind(&self.names.client.into()).unwrap();
         let begun = socket.connect(&SockAddr::from(to)).unwrap_err();
-        assert_eq!(begun.raw_os_error(), Some(nix::libc::EINPROGRESS), "{begun}");
+        assert_eq!(
+            begun.raw_os_error(),
+            Some(nix::libc::EINPROGRESS),
+            "{begun}"
+        );
         self.sockets.push((Some(socket), to, Seen::Connecting));
         self.sockets.len() - 1
     }
@@ -105,14 +109,23 @@ impl World for Kernel {
         if *seen == Seen::Connecting
             && let Ok(peer) = socket.peer_addr()
         {
-            assert_eq!(peer.as_socket(), Some(*remote), "what the program asked for");
+            assert_eq!(
+                peer.as_socket(),
+                Some(*remote),
+                "what the program asked for"
+            );
             *seen = Seen::Connected;
         }
         *seen
     }
 
     fn write(&mut self, connection: usize) {
-        self.sockets[connection].0.as_ref().unwrap().write_all(b"x").unwrap();
+        self.sockets[connection]
+            .0
+            .as_ref()
+            .unwrap()
+            .write_all(b"x")
+            .unwrap();
     }
 
     fn readable(&mut self, connection: usize) -> usize {

@@ -66,7 +66,9 @@ impl Virtual {
             length,
         };
         let control = flags.as_byte() & Flags::SYN.and(Flags::FIN).as_byte() != 0;
-        socket.next = socket.next.wrapping_add(u32::from(length) + u32::from(control));
+        socket.next = socket
+            .next
+            .wrapping_add(u32::from(length) + u32::from(control));
         self.transmit(segment);
     }
 

@@ -24,9 +24,8 @@ pub(crate) struct Names {
 
 impl Names {
     pub(crate) fn of(v6: bool, port: u16) -> Self {
-        let at = |ipv4: &str, ipv6: &str| -> IpAddr {
-            if v6 { ipv6 } else { ipv4 }.parse().unwrap()
-        };
+        let at =
+            |ipv4: &str, ipv6: &str| -> IpAddr { if v6 { ipv6 } else { ipv4 }.parse().unwrap() };
         let service = |ipv4, ipv6| SocketAddr::new(at(ipv4, ipv6), SERVICE);
         Self {
             client: SocketAddr::new(at("10.15.46.1", "fd15:46::1"), port),
@@ -73,18 +72,39 @@ pub(crate) type Case = (&'static str, fn(&mut dyn World));
 
 pub(crate) const CASES: &[Case] = &[
     ("a request and a clean close", request),
-    ("two members answer: the first wins, the other is reset", two_answers),
-    ("a lost SYN-ACK, and the repeated SYN reaches another member", lost_syn_ack),
+    (
+        "two members answer: the first wins, the other is reset",
+        two_answers,
+    ),
+    (
+        "a lost SYN-ACK, and the repeated SYN reaches another member",
+        lost_syn_ack,
+    ),
     ("a member repeats its SYN-ACK", repeated_syn_ack),
-    ("a SYN-ACK with a wrong acknowledgement decides nothing", forged_syn_ack),
-    ("a SYN-ACK from an anycast address decides nothing", anycast_source),
+    (
+        "a SYN-ACK with a wrong acknowledgement decides nothing",
+        forged_syn_ack,
+    ),
+    (
+        "a SYN-ACK from an anycast address decides nothing",
+        anycast_source,
+    ),
     ("a closed port refuses at once", refused),
-    ("a reset with a wrong acknowledgement refuses nothing", forged_reset),
+    (
+        "a reset with a wrong acknowledgement refuses nothing",
+        forged_reset,
+    ),
     ("a reset ends the connection", reset),
     ("the same port again, and another member", same_port),
-    ("the same port again, and the same member", same_port_same_member),
+    (
+        "the same port again, and the same member",
+        same_port_same_member,
+    ),
     ("a direct connection keeps its segments", direct_connection),
-    ("two anycast addresses on the same ports", same_port_other_address),
+    (
+        "two anycast addresses on the same ports",
+        same_port_other_address,
+    ),
     ("the last FIN is repeated", repeated_fin),
     ("the daemon starts again in a connection", restart_connected),
     ("the daemon starts again before the answer", restart_asked),
@@ -197,7 +217,9 @@ fn two_answers(world: &mut dyn World) {
 
 fn lost_syn_ack(world: &mut dyn World) {
     let (connection, syn) = connect(world);
-    let Names { one, two, anycast, .. } = world.names();
+    let Names {
+        one, two, anycast, ..
+    } = world.names();
     let again = world.sent(true);
     assert_eq!((again.flags, again.destination), (Flags::SYN, anycast));
     assert_eq!(again.sequence, syn.sequence);
@@ -229,7 +251,12 @@ fn forged_syn_ack(world: &mut dyn World) {
 
 fn anycast_source(world: &mut dyn World) {
     let (connection, syn) = connect(world);
-    let Names { one, anycast, anycast2, .. } = world.names();
+    let Names {
+        one,
+        anycast,
+        anycast2,
+        ..
+    } = world.names();
     for source in [anycast, anycast2] {
         world.deliver(syn_ack(&syn, source));
         world.deliver(answer(&syn, source, Flags::RST.and(Flags::ACK), 0));
@@ -241,7 +268,12 @@ fn anycast_source(world: &mut dyn World) {
 
 fn refused(world: &mut dyn World) {
     let (connection, syn) = connect(world);
-    world.deliver(answer(&syn, world.names().one, Flags::RST.and(Flags::ACK), 0));
+    world.deliver(answer(
+        &syn,
+        world.names().one,
+        Flags::RST.and(Flags::ACK),
+        0,
+    ));
     assert_eq!(world.seen(connection), Seen::Refused);
     world.silent();
 }
@@ -270,7 +302,10 @@ fn end_by_reset(world: &mut dyn World, connection: usize, member: SocketAddr) {
     world.close(connection, true);
     let rst = world.sent(false);
     assert_eq!(rst.destination, member);
-    assert_eq!(rst.flags.as_byte() & Flags::RST.as_byte(), Flags::RST.as_byte());
+    assert_eq!(
+        rst.flags.as_byte() & Flags::RST.as_byte(),
+        Flags::RST.as_byte()
+    );
 }
 
 fn same_port(world: &mut dyn World) {
@@ -318,12 +353,17 @@ fn direct_connection(world: &mut dyn World) {
 }
 
 fn same_port_other_address(world: &mut dyn World) {
-    let Names { one, two, anycast2, .. } = world.names();
+    let Names {
+        one, two, anycast2, ..
+    } = world.names();
     let (connection, syn) = connect(world);
     accept(world, connection, &syn, one);
     let other = world.connect(anycast2);
     let other_syn = world.sent(false);
-    assert_eq!((other_syn.flags, other_syn.destination), (Flags::SYN, anycast2));
+    assert_eq!(
+        (other_syn.flags, other_syn.destination),
+        (Flags::SYN, anycast2)
+    );
     // The first one is not disturbed, even by the answer of its own member.
     world.deliver(syn_ack(&other_syn, one));
     world.close(other, true);

@@ -5,7 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use etherparse::{NetSlice, PacketBuilder, PacketBuilderStep, IpHeaders, SlicedPacket, TransportSlice};
+use etherparse::{
+    ArpOperation, IpHeaders, NetSlice, PacketBuilder, PacketBuilderStep, SlicedPacket,
+    TransportSlice,
+};
 use hamp::proto::rebind::{Flags, Segment};
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::bind;
@@ -16,7 +19,7 @@ use crate::netns::sh;
 /// The kernel's end, `eth0`.
 const HOST: [u8; 6] = [2, 0x15, 0x46, 0, 0, 1];
 /// The test's end, `wire`: the next hop to everywhere.
-const TEST: [u8; 6] = [2, 0x15, 0x46, 0, 0, 2];
+pub(crate) const TEST: [u8; 6] = [2, 0x15, 0x46, 0, 0, 2];
 /// How long a frame may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -33,7 +36,9 @@ pub(crate) fn link() {
     sh("ip address add 10.15.46.1/24 dev eth0");
     sh("ip address add fd15:46::1/64 dev eth0 nodad");
     for gateway in ["10.15.46.254", "fd15:46::fe"] {
-        sh(&format!("ip neigh add {gateway} lladdr 02:15:46:00:00:02 dev eth0 nud permanent"));
+        sh(&format!(
+            "ip neigh add {gateway} lladdr 02:15:46:00:00:02 dev eth0 nud permanent"
+        ));
         sh(&format!("ip route add default via {gateway}"));
     }
 }
@@ -54,7 +59,11 @@ pub(crate) struct WireEnd {
 impl WireEnd {
     pub(crate) fn new() -> Self {
         let every_protocol = i32::from(0x0003_u16.to_be());
-        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(every_protocol)));
+        let socket = Socket::new(
+            Domain::PACKET,
+            Type::RAW,
+            Some(Protocol::from(every_protocol)),
+        );
         let socket = socket.unwrap();
         let mut links = getifaddrs().unwrap();
         let link = links.find_map(|link| match link.interface_name.as_str() {
@@ -64,7 +73,10 @@ impl WireEnd {
         bind(socket.as_raw_fd(), &link.unwrap()).unwrap();
         // Frames of other links, from before the socket was bound.
         socket.set_nonblocking(true).unwrap();
-        while socket.recv(&mut [std::mem::MaybeUninit::uninit(); 1]).is_ok() {}
+        while socket
+            .recv(&mut [std::mem::MaybeUninit::uninit(); 1])
+            .is_ok()
+        {}
         socket.set_nonblocking(false).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Self { socket }
@@ -104,7 +116,8 @@ impl WireEnd {
             tcp = tcp.ack(segment.acknowledgement);
         }
         let mut frame = Vec::new();
-        tcp.write(&mut frame, &vec![b'x'; segment.length.into()]).unwrap();
+        tcp.write(&mut frame, &vec![b'x'; segment.length.into()])
+            .unwrap();
         self.socket.send(&frame).unwrap();
     }
 
@@ -115,6 +128,29 @@ impl WireEnd {
         let udp = step.udp(source.port(), destination.port());
         udp.write(&mut frame, b"x").unwrap();
         self.socket.send(&frame).unwrap();
+    }
+}
+
+impl WireEnd {
+    /// Any frame arrives at the kernel.
+    pub(crate) fn send_frame(&self, frame: &[u8]) {
+        self.socket.send(frame).unwrap();
+    }
+
+    /// The address whose place the kernel's next ARP reply states.
+    pub(crate) fn arp_sender(&self) -> IpAddr {
+        loop {
+            let mut frame = [0; 65_536];
+            let length = nix::unistd::read(&self.socket, &mut frame).expect("a frame");
+            if let Ok(packet) = SlicedPacket::from_ethernet(&frame[..length])
+                && let Some(NetSlice::Arp(arp)) = packet.net
+                && arp.operation() == ArpOperation::REPLY
+                && frame[6..12] == HOST
+            {
+                let sender: [u8; 4] = arp.sender_protocol_addr().try_into().unwrap();
+                return sender.into();
+            }
+        }
     }
 }
 

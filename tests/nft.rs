@@ -1,0 +1,406 @@
+//! The member's gate, the links' rules and the session that applies them, in a real kernel.
+
+#[allow(dead_code, reason = "each test file uses its part of the helpers")]
+mod netns;
+#[allow(dead_code, reason = "each test file uses its part of the helpers")]
+mod wire_end;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use hamp::addr::{Class, Prefix};
+use hamp::linux::nft::connections::{Connection, connections, counters};
+use hamp::linux::nft::{self, Error, Session, Tables, member};
+use hamp::proto::rebind::{Flags, Segment};
+use hamp::wire::frame;
+use netns::{in_namespace, sh, wait_until};
+use socket2::{Domain, Socket, Type};
+use wire_end::{Packet, TEST, WireEnd};
+
+const LONG: Duration = Duration::from_secs(600);
+/// Of each family: this host, an address that it serves alone, one in a prefix that it serves, one
+/// that it does not serve, somebody else.
+const FAMILIES: [[&str; 5]; 2] = [
+    [
+        "10.15.46.1",
+        "198.18.0.1",
+        "198.18.4.77",
+        "198.18.0.2",
+        "192.0.2.9",
+    ],
+    [
+        "fd15:46::1",
+        "2001:2:0:1546::1",
+        "2001:2:0:1546::14d",
+        "2001:2:0:1546::2",
+        "fd15:46:9::1",
+    ],
+];
+const SERVED: [&str; 4] = [
+    "198.18.0.1/32",
+    "198.18.4.0/24",
+    "2001:2:0:1546::1/128",
+    "2001:2:0:1546::100/120",
+];
+
+fn prefixes(words: &[&str]) -> Vec<Prefix> {
+    words.iter().map(|word| word.parse().unwrap()).collect()
+}
+
+fn at(address: &str, port: u16) -> SocketAddr {
+    SocketAddr::new(address.parse().unwrap(), port)
+}
+
+/// A member's tables, its addresses configured, and nothing open yet.
+fn member_tables() -> Tables {
+    wire_end::link();
+    for prefix in SERVED {
+        sh(&format!("ip route add local {prefix} dev lo"));
+    }
+    let mut tables = Tables::start(Class::default()).unwrap();
+    tables.load_member().unwrap();
+    let own: Vec<(String, IpAddr)> = ["eth0", "lo"]
+        .iter()
+        .flat_map(|link| FAMILIES.map(|names| ((*link).to_owned(), names[0].parse().unwrap())))
+        .collect();
+    tables.set_unicast(&own).unwrap();
+    tables
+}
+
+/// The source of what the member answers to a segment; `None` for silence.
+fn answer(wire: &WireEnd, marker: &UdpSocket, flags: Flags, to: SocketAddr) -> Option<Segment> {
+    let source = if to.is_ipv4() {
+        FAMILIES[0][4]
+    } else {
+        FAMILIES[1][4]
+    };
+    wire.send(&Segment {
+        source: at(source, 40_000),
+        destination: to,
+        flags,
+        sequence: 1,
+        acknowledgement: 1,
+        length: 0,
+    });
+    marker.send_to(b"mark", at(FAMILIES[0][4], 9)).unwrap();
+    match wire.receive() {
+        Packet::Tcp(segment) => {
+            assert!(matches!(wire.receive(), Packet::Udp(9)));
+            Some(segment)
+        }
+        Packet::Udp(_) => None,
+    }
+}
+
+#[test]
+fn the_gate_takes_syns_to_what_is_served_and_nothing_else() {
+    if !in_namespace("the_gate_takes_syns_to_what_is_served_and_nothing_else") {
+        return;
+    }
+    let mut tables = member_tables();
+    let (wire, marker) = (WireEnd::new(), UdpSocket::bind("10.15.46.1:0").unwrap());
+    let ask = |flags, to: &str, port| answer(&wire, &marker, flags, at(to, port));
+    // The services know nothing of anycast: each is bound to the host's own address.
+    let _services = FAMILIES.map(|names| TcpListener::bind((names[0], 80)).unwrap());
+    for [_, alone, inside, _, _] in FAMILIES {
+        for to in [alone, inside] {
+            assert_eq!(ask(Flags::SYN, to, 80), None, "closed at first");
+        }
+    }
+    tables.lease(&prefixes(&SERVED), LONG).unwrap();
+    for [own, alone, inside, not_served, _] in FAMILIES {
+        for to in [alone, inside] {
+            let accepted = ask(Flags::SYN, to, 80).expect("an answer");
+            assert_eq!(accepted.flags, Flags::SYN.and(Flags::ACK));
+            assert_eq!(accepted.source, at(own, 80));
+            let end = Flags::RST;
+            assert_eq!(
+                ask(end, own, 80),
+                None,
+                "no half-open connection stays behind"
+            );
+            let refused = ask(Flags::SYN, to, 81).expect("an answer");
+            assert_eq!(refused.flags, Flags::RST.and(Flags::ACK));
+            assert_eq!(refused.source, at(own, 81));
+            for flags in [
+                Flags::ACK,
+                Flags::RST,
+                Flags::SYN.and(Flags::ACK),
+                Flags::FIN,
+            ] {
+                assert_eq!(ask(flags, to, 80), None, "{flags:?} to {to}");
+            }
+        }
+        assert_eq!(ask(Flags::SYN, not_served, 80), None, "RFC 1546: silence");
+    }
+    let counted = counters(member::TABLE).unwrap();
+    let counted: Vec<_> = counted
+        .iter()
+        .map(|(name, n)| (name.as_str(), *n))
+        .collect();
+    let expected = [("syn", 8), ("not_served", 6), ("not_a_syn", 16)];
+    assert_eq!(counted, expected);
+}
+
+#[test]
+fn the_gate_closes_by_itself_and_at_once_when_told() {
+    if !in_namespace("the_gate_closes_by_itself_and_at_once_when_told") {
+        return;
+    }
+    let mut tables = member_tables();
+    let (wire, marker) = (WireEnd::new(), UdpSocket::bind("10.15.46.1:0").unwrap());
+    let open = |to: &str| answer(&wire, &marker, Flags::SYN, at(to, 80)).is_some();
+    let all = prefixes(&SERVED);
+    // Renewed often enough, a short lease holds.
+    for _ in 0..20 {
+        tables.lease(&all, Duration::from_millis(400)).unwrap();
+        for [_, alone, inside, ..] in FAMILIES {
+            assert!(open(alone) && open(inside));
+        }
+    }
+    for [_, alone, inside, ..] in FAMILIES {
+        wait_until("leases end", || !open(alone) && !open(inside));
+    }
+    // A lease that ended can begin again, and end at once.
+    tables.lease(&all, LONG).unwrap();
+    tables.close(&all[..1], LONG).unwrap();
+    tables.close(&all[..1], LONG).unwrap();
+    assert!(!open("198.18.0.1"));
+    assert!(open("198.18.4.77") && open("2001:2:0:1546::1") && open("2001:2:0:1546::14d"));
+    // Prefixes may lie in each other.
+    tables.lease(&prefixes(&["198.18.0.0/16"]), LONG).unwrap();
+    tables.lease(&all, LONG).unwrap();
+    assert!(open("198.18.0.1"));
+    tables.close(&prefixes(&["198.18.0.0/16"]), LONG).unwrap();
+    assert!(open("198.18.0.1") && open("198.18.4.77"));
+    sh("ip route add local 198.18.0.2 dev lo");
+    assert!(!open("198.18.0.2"));
+    // A daemon that starts begins with a closed gate.
+    tables.load_member().unwrap();
+    assert!(!open("198.18.4.77") && !open("2001:2:0:1546::1"));
+}
+
+/// IPv6 lets a service bind an address within a prefix only if it says that it means it.
+fn bind_udp(to: SocketAddr) -> UdpSocket {
+    let socket = Socket::new(Domain::for_address(to), Type::DGRAM, None).unwrap();
+    if to.is_ipv6() {
+        socket.set_freebind_v6(true).unwrap();
+    }
+    socket.bind(&to.into()).unwrap();
+    socket.into()
+}
+
+#[test]
+fn udp_goes_to_the_anycast_address_itself() {
+    if !in_namespace("udp_goes_to_the_anycast_address_itself") {
+        return;
+    }
+    let mut tables = member_tables();
+    tables.lease(&prefixes(&SERVED), LONG).unwrap();
+    let wire = WireEnd::new();
+    for [_, alone, inside, _, other] in FAMILIES {
+        for to in [alone, inside] {
+            let service = bind_udp(at(to, 53));
+            service
+                .set_read_timeout(Some(Duration::from_secs(10)))
+                .unwrap();
+            wire.send_udp(at(other, 40_000), at(to, 53));
+            let (_, from) = service.recv_from(&mut [0; 8]).unwrap();
+            assert_eq!(from, at(other, 40_000));
+            service.send_to(b"y", from).unwrap();
+            assert!(matches!(wire.receive(), Packet::Udp(40_000)));
+        }
+    }
+}
+
+#[test]
+fn a_member_reaches_its_own_anycast_address() {
+    if !in_namespace("a_member_reaches_its_own_anycast_address") {
+        return;
+    }
+    let mut tables = member_tables();
+    tables.load_client().unwrap();
+    tables.lease(&prefixes(&SERVED), LONG).unwrap();
+    for [own, alone, inside, not_served, _] in FAMILIES {
+        let listener = TcpListener::bind((own, 80)).unwrap();
+        for to in [alone, inside] {
+            let mut client = TcpStream::connect((to, 80)).unwrap();
+            let (mut served, _) = listener.accept().unwrap();
+            assert_eq!(served.local_addr().unwrap(), at(own, 80));
+            client.write_all(b"ask").unwrap();
+            served.read_exact(&mut [0; 3]).unwrap();
+            served.write_all(b"tell").unwrap();
+            client.read_exact(&mut [0; 4]).unwrap();
+            let seen = connections().unwrap();
+            let local = client.local_addr().unwrap();
+            let (anycast, member) = (at(to, 80), at(own, 80));
+            assert_eq!(
+                seen,
+                [Connection {
+                    local,
+                    anycast,
+                    member
+                }]
+            );
+            drop(client);
+            assert_eq!(served.read(&mut [0; 1]).unwrap(), 0, "a clean close");
+            drop(served);
+            wait_until("closed connections are not listed", || {
+                connections().unwrap().is_empty()
+            });
+            let refused = TcpStream::connect((to, 81)).unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        }
+        sh(&format!("ip route add local {not_served} dev lo"));
+        let silence = TcpStream::connect_timeout(&at(not_served, 80), Duration::from_millis(100));
+        assert_eq!(silence.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    }
+}
+
+#[test]
+fn arp_and_neighbour_discovery_are_hidden_as_told() {
+    if !in_namespace("arp_and_neighbour_discovery_are_hidden_as_told") {
+        return;
+    }
+    let mut tables = member_tables();
+    let eth0 = fs::read_to_string("/sys/class/net/eth0/ifindex").unwrap();
+    let eth0 = eth0.trim().parse().unwrap();
+    tables.attach(eth0, "eth0").unwrap();
+    tables.attach(eth0, "eth0").unwrap();
+    let wire = WireEnd::new();
+    // The member: who has its address? Its kernel says so, unless that is hidden.
+    let ask = frame::request(TEST, at("10.15.46.7", 0).ip(), at("198.18.0.1", 0).ip()).unwrap();
+    let answered = |wire: &WireEnd| {
+        wire.send_frame(&ask);
+        wire.send_frame(
+            &frame::request(TEST, at("10.15.46.7", 0).ip(), at("10.15.46.1", 0).ip()).unwrap(),
+        );
+        let first = wire.arp_sender();
+        let anycast = first == at("198.18.0.1", 0).ip();
+        if anycast {
+            assert_eq!(wire.arp_sender(), at("10.15.46.1", 0).ip());
+        }
+        anycast
+    };
+    assert!(answered(&wire));
+    tables
+        .hide(&prefixes(&["198.18.0.1/32", "198.18.0.0/24"]))
+        .unwrap();
+    assert!(!answered(&wire));
+    tables.show(&prefixes(&["198.18.0.0/24"])).unwrap();
+    assert!(!answered(&wire));
+    tables.show(&prefixes(&["198.18.0.1/32"])).unwrap();
+    assert!(answered(&wire));
+
+    // The client: an entry follows an announcement, unless that is hidden.
+    let entry = |address: &str| sh(&format!("ip neigh show {address} dev eth0"));
+    for (address, own) in [
+        ("198.18.0.9", None),
+        ("2001:2:0:1546::9", Some("fd15:46::fe")),
+    ] {
+        let announce = |mac: [u8; 6]| {
+            let own = own.map(|own| own.parse().unwrap());
+            wire.send_frame(&frame::announcement(address.parse().unwrap(), mac, own).unwrap());
+        };
+        let place = format!("{address} lladdr 02:00:00:00:00:01 dev eth0 nud reachable");
+        sh(&format!("ip neigh replace {place}"));
+        tables.lease_hiding("eth0", LONG).unwrap();
+        announce([2, 0, 0, 0, 0, 2]);
+        assert!(
+            entry(address).contains("00:00:01"),
+            "hidden: {}",
+            entry(address)
+        );
+        tables
+            .lease_hiding("eth0", Duration::from_millis(1))
+            .unwrap();
+        wait_until("the lease ends", || {
+            // A kernel does not let an entry change twice in a second.
+            announce([2, 0, 0, 0, 0, 3]);
+            entry(address).contains("00:00:03")
+        });
+    }
+}
+
+#[test]
+fn a_rule_set_that_fails_is_an_error_and_changes_nothing() {
+    if !in_namespace("a_rule_set_that_fails_is_an_error_and_changes_nothing") {
+        return;
+    }
+    let mut session = Session::start().unwrap();
+    for (text, place) in [
+        (
+            "add table inet a\nadd rule inet a missing accept\n",
+            "line 2:",
+        ),
+        ("add table inet a\nnonsense\n", "Error:"),
+        ("table inet a {\n\tchain c {\n", "Error:"),
+        (
+            "add table inet a\nadd table inet a { flags what; }\n",
+            "line 2:",
+        ),
+    ] {
+        let error = session.run(text).unwrap_err();
+        assert!(matches!(error, Error::Refused(_)), "{error}");
+        assert!(error.to_string().contains(place), "{error}");
+        assert_eq!(sh("nft list tables"), "", "nothing of it was applied");
+    }
+    session.run("add table inet a\n").unwrap();
+    assert_eq!(sh("nft list tables").trim(), "table inet a");
+    // A large one, longer than any pipe.
+    let many: String = (0..5_000)
+        .map(|i| format!("add chain inet a chain{i} # {}\n", "x".repeat(100)))
+        .collect();
+    session.run(&many).unwrap();
+    nft::clean().unwrap();
+    assert_eq!(
+        sh("nft list tables").trim(),
+        "table inet a",
+        "others' tables stay"
+    );
+}
+
+#[test]
+fn nft_ends_with_its_daemon() {
+    const NAME: &str = "nft_ends_with_its_daemon";
+    const HOLD: &str = "HAMP_TEST_HOLD_A_SESSION";
+    if std::env::var_os(HOLD).is_some() {
+        let _session = Session::start().unwrap();
+        println!("\nholding");
+        std::thread::park();
+    }
+    if !in_namespace(NAME) {
+        return;
+    }
+    let mut holder = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", NAME, "--nocapture"])
+        .env(HOLD, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(holder.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap() == "holding"));
+    let children = format!("/proc/{0}/task", holder.id());
+    let nft: Vec<String> = fs::read_dir(children)
+        .unwrap()
+        .flat_map(|task| {
+            let children = fs::read_to_string(task.unwrap().path().join("children")).unwrap();
+            children
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(nft.len(), 1);
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    wait_until("nft is gone", || {
+        // Gone, or waiting for a parent to ask how it ended.
+        let state = fs::read_to_string(Path::new("/proc").join(&nft[0]).join("stat"));
+        state.map_or(true, |state| state.contains(") Z "))
+    });
+}
