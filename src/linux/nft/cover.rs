@@ -37,12 +37,11 @@ impl Cover {
     /// The elements of the kernel's set that stand for `prefixes`, each once.
     pub(super) fn outermost(&self, prefixes: &[Prefix]) -> Vec<Prefix> {
         let outer = prefixes.iter().map(|prefix| {
-            let prefix = prefix.trunc();
-            let covers = self.prefixes.iter().filter(|other| other.contains(&prefix));
-            covers
-                .min_by_key(|other| other.prefix_len())
-                .copied()
-                .unwrap_or(prefix)
+            let mut supernets = (0..=prefix.prefix_len()).filter_map(|length| {
+                let supernet = Prefix::new(prefix.addr(), length).ok()?.trunc();
+                self.prefixes.contains(&supernet).then_some(supernet)
+            });
+            supernets.next().unwrap_or(prefix.trunc())
         });
         outer.collect::<BTreeSet<_>>().into_iter().collect()
     }

@@ -46,12 +46,13 @@ impl Family {
         matches!(prefix, Prefix::V4(_)) == (self.n == '4')
     }
 
-    /// Those of `prefixes` that are of this family, as `nft` writes them; `None` without any.
-    pub(super) fn elements(&self, prefixes: &[Prefix]) -> Option<String> {
+    /// Those of `prefixes` that are of this family, as `nft` writes them, each with `suffix`;
+    /// `None` without any.
+    pub(super) fn elements(&self, prefixes: &[Prefix], suffix: &str) -> Option<String> {
         let own: Vec<_> = prefixes
             .iter()
             .filter(|prefix| self.has(prefix))
-            .map(|prefix| prefix.trunc().to_string())
+            .map(|prefix| format!("{}{suffix}", prefix.trunc()))
             .collect();
         (!own.is_empty()).then(|| own.join(", "))
     }
@@ -59,7 +60,7 @@ impl Family {
     /// A transaction that gives the set `name` (plus the family's suffix) just these elements.
     pub(super) fn refill(&self, table: &str, name: &str, prefixes: &[Prefix]) -> String {
         let mut text = format!("flush set {table} {name}{}\n", self.n);
-        if let Some(elements) = self.elements(prefixes) {
+        if let Some(elements) = self.elements(prefixes, "") {
             text += &format!("add element {table} {name}{} {{ {elements} }}\n", self.n);
         }
         text

@@ -45,7 +45,7 @@ pub(super) fn show(prefixes: &[Prefix]) -> String {
 }
 
 fn served(what: &str, prefixes: &[Prefix]) -> String {
-    match IPV4.elements(prefixes) {
+    match IPV4.elements(prefixes, "") {
         Some(elements) => format!("{what} element {TABLE} served4 {{ {elements} }}\n"),
         None => String::new(),
     }

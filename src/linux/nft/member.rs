@@ -125,9 +125,11 @@ pub(super) fn unicast(links: &[Unicast]) -> String {
 fn elements(what: &str, prefixes: &[Prefix], suffix: &str) -> String {
     let mut text = String::new();
     for family in BOTH {
-        for prefix in prefixes.iter().filter(|prefix| family.has(prefix)) {
-            let set = format!("active{}", family.n);
-            text += &format!("{what} element {TABLE} {set} {{ {prefix}{suffix} }}\n");
+        if let Some(elements) = family.elements(prefixes, suffix) {
+            text += &format!(
+                "{what} element {TABLE} active{} {{ {elements} }}\n",
+                family.n
+            );
         }
     }
     text

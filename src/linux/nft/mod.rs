@@ -70,30 +70,31 @@ impl Tables {
     /// Hides ARP requests for `prefixes` from the kernel: before their addresses are configured.
     pub fn hide(&mut self, prefixes: &[Prefix]) -> Result<(), Error> {
         let change = self.hidden.insert(prefixes);
-        self.change(link::show(&change.out), link::hide(&change.into))
+        self.each(&change.out, link::show)?;
+        self.each(&change.into, link::hide)
     }
 
     /// Stops hiding ARP requests for `prefixes`: after their addresses are gone.
     pub fn show(&mut self, prefixes: &[Prefix]) -> Result<(), Error> {
         let change = self.hidden.remove(prefixes);
-        self.change(link::show(&change.out), link::hide(&change.into))
+        self.each(&change.out, link::show)?;
+        self.each(&change.into, link::hide)
     }
 
     /// Opens the gate for `prefixes`, or keeps it open, for `lasts` from now (at least 1 ms).
     pub fn lease(&mut self, prefixes: &[Prefix], lasts: Duration) -> Result<(), Error> {
         let change = self.open.insert(prefixes);
         let leases = self.open.outermost(prefixes);
-        self.change(member::close(&change.out), member::lease(&leases, lasts))
+        self.each(&change.out, member::close)?;
+        self.each(&leases, |some| member::lease(some, lasts))
     }
 
     /// Closes the gate for `prefixes` at once; what lies in them and is leased itself stays open
     /// for `lasts`.
     pub fn close(&mut self, prefixes: &[Prefix], lasts: Duration) -> Result<(), Error> {
         let change = self.open.remove(prefixes);
-        self.change(
-            member::close(&change.out),
-            member::lease(&change.into, lasts),
-        )
+        self.each(&change.out, member::close)?;
+        self.each(&change.into, |some| member::lease(some, lasts))
     }
 
     /// Hides the class's ARP and neighbour discovery on `interface` from the kernel (client), for
@@ -109,10 +110,16 @@ impl Tables {
             .run(&[member::TABLE, link::TABLE].map(delete).concat())
     }
 
-    /// Takes elements away and adds others. nft 1.0.6 looks for overlaps with elements that the
-    /// same transaction takes away, so these are two.
-    fn change(&mut self, out: String, into: String) -> Result<(), Error> {
-        for text in [out, into] {
+    /// Applies a change to prefixes, some at a time: without the right over all namespaces a
+    /// transaction is limited to a socket's buffer. Taking away and adding are transactions of
+    /// their own in any case: nft 1.0.6 sees overlaps with what the same one takes away.
+    fn each(
+        &mut self,
+        prefixes: &[Prefix],
+        text: impl Fn(&[Prefix]) -> String,
+    ) -> Result<(), Error> {
+        for some in prefixes.chunks(200) {
+            let text = text(some);
             if !text.is_empty() {
                 self.nft.run(&text)?;
             }
