@@ -112,10 +112,11 @@ enum Command {
 
 /// Runs the command line `args`, whose first element is the program's name; what it ended with.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    ExitCode::from(try_main(args))
+    ExitCode::from(code(args))
 }
 
-fn try_main(args: impl IntoIterator<Item = OsString>) -> u8 {
+/// As [`main`], with the exit code as a number.
+pub fn code(args: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments = match Arguments::try_parse_from(args) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -240,7 +241,7 @@ mod tests {
 
     #[test]
     fn exit_codes_follow_the_table() {
-        let run = |args: &[&str]| try_main(args.iter().map(OsString::from));
+        let run = |args: &[&str]| code(args.iter().map(OsString::from));
         assert_eq!(run(&["hamp", "--version"]), exit::OK);
         assert_eq!(run(&["hamp", "--no-such"]), exit::USAGE);
         assert_eq!(run(&["hamp", "join", "198.18.0.1/33"]), exit::USAGE);

@@ -18,6 +18,8 @@ use nix::unistd::Pid;
 
 /// First argument of a host's first process.
 pub(crate) const HOST_ARGUMENT: &str = "__host";
+/// First argument of a process that is `hamp`.
+pub(crate) const HAMP_ARGUMENT: &str = "__hamp";
 /// Where a host finds `hamp` and `hamp-lab`.
 pub(crate) const BIN: &str = "/run/lab/bin";
 /// Where a host keeps the output of its programs.
@@ -38,7 +40,14 @@ pub fn init() {
         );
         std::process::exit(end);
     }
-    let _ = called;
+    // By its name in a host, or as `hamp-lab __hamp ARGUMENTS...`.
+    let by_name = Path::new(&called).file_name() == Some("hamp".as_ref());
+    if by_name || first == HAMP_ARGUMENT {
+        let skipped = if by_name { 1 } else { 2 };
+        let arguments = std::env::args_os().skip(skipped);
+        let end = hamp::cli::code(std::iter::once("hamp".into()).chain(arguments));
+        std::process::exit(end.into());
+    }
 }
 
 /// The life of a host's first process.

@@ -1,0 +1,428 @@
+//! The daemon in hosts of a lab: what it puts into the kernel, and that nothing of it stays.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use testbed::{Host, Lab, Process, wait};
+
+/// Longer than any wait here takes on a busy machine.
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    testbed::init();
+    testbed::harness::main(&[
+        (
+            "a_member_serves_and_leaves_no_trace",
+            a_member_serves_and_leaves_no_trace,
+        ),
+        ("a_client_leaves_no_trace", a_client_leaves_no_trace),
+        (
+            "a_killed_daemon_is_swept_by_the_next",
+            a_killed_daemon_is_swept_by_the_next,
+        ),
+        (
+            "clean_removes_what_a_killed_daemon_left",
+            clean_removes_what_a_killed_daemon_left,
+        ),
+        (
+            "prefixes_come_and_go_while_it_runs",
+            prefixes_come_and_go_while_it_runs,
+        ),
+        (
+            "links_come_and_go_while_it_runs",
+            links_come_and_go_while_it_runs,
+        ),
+        ("a_second_daemon_is_refused", a_second_daemon_is_refused),
+        ("what_is_missing_is_named", what_is_missing_is_named),
+        ("the_service_manager_is_told", the_service_manager_is_told),
+        (
+            "a_killed_gate_closes_by_itself",
+            a_killed_gate_closes_by_itself,
+        ),
+    ])
+}
+
+const ADDRESSES: &str = r#"addresses = ["198.18.0.1", "198.18.7.0/24", "2001:2:0:1546::1"]"#;
+
+fn lab() -> Result<Lab> {
+    Lab::builder("daemon")
+        .switch("sw")
+        .host("one")
+        .link("sw", &["10.15.46.1/24", "fd15:46::1/64"])
+        .host("two")
+        .link("sw", &["10.15.46.2/24", "fd15:46::2/64"])
+        .build()
+}
+
+/// Writes a configuration with fast hellos and these tables.
+fn configure(host: &Host, tables: &str) -> Result<()> {
+    let node = format!(
+        "[node]\nname = \"{}\"\ninterfaces = [\"eth0\"]\nhello_ms = 100\n",
+        host.name()
+    );
+    host.write("/tmp/hamp.toml", &format!("{node}{tables}"))
+}
+
+fn member(host: &Host) -> Result<Process> {
+    configure(host, &format!("[member]\n{ADDRESSES}\n"))?;
+    start(host)
+}
+
+fn start(host: &Host) -> Result<Process> {
+    let daemon = host.spawn("hamp", &["hamp", "run", "--config", "/tmp/hamp.toml"])?;
+    ready(host, &daemon)?;
+    Ok(daemon)
+}
+
+/// Waits until a daemon answers, and its links are there.
+fn ready(host: &Host, daemon: &Process) -> Result<()> {
+    wait::until_ok("the daemon answers", LIMIT, || {
+        ensure!(daemon.exited().is_none(), "{}", host.read(daemon.log())?);
+        let status = report(host, &["status"])?;
+        ensure!(status["links"][0]["up"] == true, "{status:#}");
+        Ok(())
+    })
+}
+
+fn report(host: &Host, command: &[&str]) -> Result<Value> {
+    let output = host.run(&[&["hamp"], command, &["--json"]].concat())?;
+    Ok(serde_json::from_str(&output.ok()?)?)
+}
+
+/// Waits until this host serves all of its addresses.
+fn serving(host: &Host, count: usize) -> Result<()> {
+    wait::until_ok("it serves", LIMIT, || {
+        let status = report(host, &["status"])?;
+        ensure!(
+            status["links"][0]["phase"] == "active" || count == 0,
+            "{status:#}"
+        );
+        let held = host.sh("ip -o address show dev lo | grep -c -e 198.18 -e 1546 || true")?;
+        let held: usize = held.trim().parse()?;
+        ensure!(held == count, "{held} of {count}");
+        Ok(())
+    })
+}
+
+/// Everything of the kernel that a daemon may touch. The kernel's own notes (neighbours that it
+/// found itself, counters of lifetimes) are left out.
+fn kernel(host: &Host) -> Result<String> {
+    host.sh("ip -o address show dev lo; ip -o address show dev eth0; \
+         ip route show table all | grep -v cache; ip -6 route show table all; \
+         ip neigh | grep -e proto -e 198.18 -e 1546 || true; \
+         nft list ruleset; \
+         cat /proc/sys/net/ipv4/tcp_mtu_probing /proc/sys/net/ipv4/conf/*/arp_announce; \
+         ip maddress show dev eth0 | grep -v 'users'; ls -A /run/hamp 2>/dev/null || true")
+}
+
+fn ends_clean(daemon: &Process, host: &Host, before: &str) -> Result<()> {
+    let status = daemon.terminate(LIMIT)?;
+    ensure!(status.success(), "{status}: {}", host.read(daemon.log())?);
+    let after = kernel(host)?;
+    ensure!(before == after, "before:\n{before}\nafter:\n{after}");
+    Ok(())
+}
+
+fn a_member_serves_and_leaves_no_trace() -> Result<()> {
+    let lab = lab()?;
+    let (one, two) = (lab.host("one"), lab.host("two"));
+    let before = kernel(one)?;
+    let daemon = member(one)?;
+    serving(one, 3)?;
+    for address in ["198.18.0.1", "198.18.7.9"] {
+        two.sh("ip route replace 198.18.0.0/16 dev eth0")?;
+        two.run(&["ping", "-c1", "-W2", address])?
+            .ok()
+            .context(address)?;
+    }
+    two.sh("ip -6 route replace 2001:2:0:1546::/112 dev eth0")?;
+    two.run(&["ping", "-c1", "-W2", "2001:2:0:1546::1"])?.ok()?;
+    ends_clean(&daemon, one, &before)
+}
+
+fn a_client_leaves_no_trace() -> Result<()> {
+    let lab = lab()?;
+    let (one, two) = (lab.host("one"), lab.host("two"));
+    let daemon = member(one)?;
+    serving(one, 3)?;
+    let before = kernel(two)?;
+    configure(two, "[client]\n")?;
+    let client = start(two)?;
+    for address in ["198.18.0.1", "198.18.7.9", "2001:2:0:1546::1"] {
+        wait::until_ok("an answer", LIMIT, || {
+            two.run(&["ping", "-c1", "-W1", address])?.ok()
+        })?;
+    }
+    let neighbours = report(two, &["neighbours"])?;
+    let entries = neighbours["neighbours"].as_array().context("entries")?;
+    ensure!(entries.len() == 3, "{neighbours:#}");
+    for entry in entries {
+        ensure!(
+            entry["verified"] == true && entry["kernel_state"] == "REACHABLE",
+            "{entry:#}"
+        );
+    }
+    let members = report(two, &["members"])?;
+    ensure!(
+        members["links"][0]["members"][0]["ipv4"] == "10.15.46.1",
+        "{members:#}"
+    );
+    ends_clean(&client, two, &before)?;
+    drop(daemon);
+    Ok(())
+}
+
+fn a_killed_daemon_is_swept_by_the_next() -> Result<()> {
+    let lab = lab()?;
+    let one = lab.host("one");
+    let before = kernel(one)?;
+    let client = "[client]\n";
+    configure(one, &format!("[member]\n{ADDRESSES}\n{client}"))?;
+    let killed = start(one)?;
+    serving(one, 3)?;
+    // As if it had resolved something, which nobody confirms after the restart.
+    one.sh(
+        "ip neigh replace 198.18.9.9 lladdr 02:00:00:00:00:09 dev eth0 nud reachable protocol 154",
+    )?;
+    killed.kill()?;
+    ensure!(one.sh("cat /proc/sys/net/ipv4/tcp_mtu_probing")?.trim() == "2");
+
+    configure(
+        one,
+        &format!("[member]\naddresses = [\"198.18.0.1\"]\n{client}"),
+    )?;
+    let next = start(one)?;
+    serving(one, 1).context("what is no longer configured goes at once")?;
+    wait::until_ok("the neighbour entry is swept", LIMIT, || {
+        let left = one.sh("ip neigh show 198.18.9.9")?;
+        ensure!(left.is_empty(), "{left}");
+        Ok(())
+    })?;
+    let routes = one.sh("ip route show proto 154; ip -6 route show proto 154")?;
+    ensure!(routes.lines().count() == 2, "adopted: {routes}");
+    ends_clean(&next, one, &before)
+}
+
+fn clean_removes_what_a_killed_daemon_left() -> Result<()> {
+    let lab = lab()?;
+    let one = lab.host("one");
+    let before = kernel(one)?;
+    configure(one, &format!("[member]\n{ADDRESSES}\n[client]\n"))?;
+    let daemon = start(one)?;
+    serving(one, 3)?;
+    let refused = one.run(&["hamp", "clean"])?;
+    ensure!(refused.status.code() == Some(1), "{refused:?}");
+    ensure!(refused.stderr.contains("stop it first"), "{refused:?}");
+    daemon.kill()?;
+    let done = report(one, &["clean"])?;
+    ensure!(
+        done["tables"]
+            .as_array()
+            .is_some_and(|tables| tables.len() == 3),
+        "{done:#}"
+    );
+    ensure!(
+        done["addresses"]
+            .as_array()
+            .is_some_and(|list| list.len() == 3),
+        "{done:#}"
+    );
+    let after = kernel(one)?;
+    ensure!(before == after, "before:\n{before}\nafter:\n{after}");
+    let again = report(one, &["clean"])?;
+    ensure!(again["tables"] == Value::Array(Vec::new()), "{again:#}");
+    Ok(())
+}
+
+fn prefixes_come_and_go_while_it_runs() -> Result<()> {
+    let lab = lab()?;
+    let one = lab.host("one");
+    let before = kernel(one)?;
+    configure(one, "")?;
+    let daemon = start(one)?;
+    let joined = report(one, &["join", "198.18.0.7"])?;
+    ensure!(joined["schema"] == "hamp.done/1", "{joined:#}");
+    report(one, &["join", "2001:2:0:1546::7/128", "--preference", "7"])?;
+    serving(one, 2)?;
+    let again = one.run(&["hamp", "join", "198.18.0.7"])?;
+    ensure!(again.stderr.contains("already"), "{again:?}");
+    let outside = one.run(&["hamp", "join", "10.0.0.1"])?;
+    ensure!(outside.stderr.contains("class"), "{outside:?}");
+    report(one, &["leave", "198.18.0.7"])?;
+    serving(one, 1)?;
+    report(one, &["leave", "2001:2:0:1546::7"])?;
+    serving(one, 0)?;
+    let absent = one.run(&["hamp", "leave", "198.18.0.7"])?;
+    ensure!(absent.status.code() == Some(1), "{absent:?}");
+    ends_clean(&daemon, one, &before)
+}
+
+fn links_come_and_go_while_it_runs() -> Result<()> {
+    let lab = lab()?;
+    let one = lab.host("one");
+    let before = kernel(one)?;
+    let phase = |expected: &str| {
+        wait::until_ok("the link's phase", LIMIT, || {
+            let status = report(one, &["status"])?;
+            ensure!(status["links"][0]["phase"] == expected, "{status:#}");
+            Ok(())
+        })
+    };
+    let daemon = member(one)?;
+    serving(one, 3)?;
+    lab.carrier("one", "eth0", false)?;
+    phase("down")?;
+    lab.carrier("one", "eth0", true)?;
+    phase("active")?;
+    // Another interface under the same name, later.
+    one.sh("ip link set eth0 name old0 2>/dev/null || { ip link set eth0 down; ip link set eth0 name old0; }")?;
+    wait::until_ok("eth0 is absent", LIMIT, || {
+        let status = report(one, &["status"])?;
+        ensure!(status["absent_interfaces"][0] == "eth0", "{status:#}");
+        Ok(())
+    })?;
+    one.sh("ip link set old0 down; ip link set old0 name eth0; ip link set eth0 up; \
+            ip -6 address replace fd15:46::1/64 dev eth0 nodad; ip address replace 10.15.46.1/24 dev eth0")?;
+    phase("active")?;
+    let status = daemon.terminate(LIMIT)?;
+    ensure!(status.success(), "{status}: {}", one.read(daemon.log())?);
+    let after = one.sh("nft list ruleset; cat /proc/sys/net/ipv4/conf/eth0/arp_announce")?;
+    ensure!(after.trim() == "0", "{after}");
+    drop(before);
+    Ok(())
+}
+
+fn a_second_daemon_is_refused() -> Result<()> {
+    let lab = lab()?;
+    let one = lab.host("one");
+    let first = member(one)?;
+    serving(one, 3)?;
+    for control in [&[][..], &["--control", "/run/other"][..]] {
+        let second = [&["hamp", "run", "--config", "/tmp/hamp.toml"], control].concat();
+        let second = one.run(&second)?;
+        ensure!(second.status.code() == Some(1), "{second:?}");
+        ensure!(
+            second.stderr.contains("another hamp daemon runs"),
+            "{second:?}"
+        );
+    }
+    serving(one, 3).context("the first is unharmed")?;
+    drop(first);
+    Ok(())
+}
+
+fn what_is_missing_is_named() -> Result<()> {
+    let lab = lab()?;
+    let one = lab.host("one");
+    let run = ["hamp", "run", "--config", "/tmp/hamp.toml"];
+    one.write(
+        "/tmp/hamp.toml",
+        "[node]\ninterfaces = [\"eth0\"]\n[membr]\n",
+    )?;
+    let wrong = one.run(&run)?;
+    ensure!(wrong.status.code() == Some(78), "{wrong:?}");
+    ensure!(
+        wrong.stderr.contains("/tmp/hamp.toml:3") && wrong.stderr.contains("\"member\""),
+        "{wrong:?}"
+    );
+
+    configure(one, "[client]\n")?;
+    let hidden = "mount -t tmpfs none /usr/sbin && mount -t tmpfs none /usr/local/sbin && exec hamp run --config /tmp/hamp.toml";
+    let missing = one.run(&["unshare", "--mount", "sh", "-c", hidden])?;
+    ensure!(missing.status.code() == Some(69), "{missing:?}");
+    ensure!(
+        missing.stderr.contains("apt-get install -y nftables"),
+        "{missing:?}"
+    );
+
+    let powerless = [
+        &["setpriv", "--bounding-set=-all", "--inh-caps=-all"][..],
+        &run,
+    ]
+    .concat();
+    let powerless = one.run(&powerless)?;
+    ensure!(powerless.status.code() == Some(77), "{powerless:?}");
+    ensure!(powerless.stderr.contains("try: "), "{powerless:?}");
+    let half = [
+        &["setpriv", "--bounding-set=-net_admin", "--inh-caps=-all"][..],
+        &run,
+    ]
+    .concat();
+    let half = one.run(&half)?;
+    ensure!(half.status.code() == Some(77), "{half:?}");
+
+    let nobody = one.run(&["hamp", "status"])?;
+    ensure!(nobody.status.code() == Some(1), "{nobody:?}");
+    ensure!(nobody.stderr.contains("hamp run --config"), "{nobody:?}");
+    Ok(())
+}
+
+fn the_service_manager_is_told() -> Result<()> {
+    let lab = lab()?;
+    let one = lab.host("one");
+    configure(one, "[client]\n")?;
+    let listener = one.inside(|| {
+        let path = "/run/lab/notify";
+        std::os::unix::net::UnixDatagram::bind(path)
+    })??;
+    listener.set_read_timeout(Some(LIMIT))?;
+    let environment = [("NOTIFY_SOCKET", "/run/lab/notify")];
+    let arguments = ["hamp", "run", "--config", "/tmp/hamp.toml", "--log-json"];
+    let daemon = one.spawn_with("hamp", &arguments, &environment)?;
+    let mut told = [0; 64];
+    let length = listener.recv(&mut told).context("nothing was told")?;
+    ensure!(&told[..length] == b"READY=1");
+    report(one, &["status"]).context("it answers once it is ready")?;
+    for line in one.read(daemon.log())?.lines() {
+        let line: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+        ensure!(line["level"] == "INFO", "{line}");
+    }
+    daemon.signal(Signal::SIGINT)?;
+    ensure!(daemon.wait(LIMIT)?.code() == Some(130));
+    let length = listener.recv(&mut told)?;
+    ensure!(&told[..length] == b"STOPPING=1");
+    Ok(())
+}
+
+fn a_killed_gate_closes_by_itself() -> Result<()> {
+    let lab = lab()?;
+    let (one, two) = (lab.host("one"), lab.host("two"));
+    let daemon = member(one)?;
+    serving(one, 3)?;
+    two.sh("ip route replace 198.18.0.0/16 dev eth0")?;
+    let answers = || -> Result<bool> {
+        Ok(two
+            .run(&["ping", "-c1", "-W1", "198.18.0.1"])?
+            .status
+            .success())
+    };
+    ensure!(answers()?, "it is served");
+    daemon.freeze()?;
+    wait::until_ok("the gate closes", LIMIT, || {
+        ensure!(!answers()?, "it still answers");
+        Ok(())
+    })?;
+    daemon.thaw()?;
+    wait::until_ok("it serves again", LIMIT, || {
+        ensure!(answers()?, "no answer");
+        Ok(())
+    })?;
+    let log = one.read(daemon.log())?;
+    ensure!(
+        log.contains("paused") && log.contains("joins as new"),
+        "{log}"
+    );
+    daemon.kill()?;
+    wait::until_ok(
+        "addresses go by themselves",
+        Duration::from_secs(30),
+        || {
+            let held = one.sh("ip -o address show dev lo | grep -e 198.18 -e 1546 || true")?;
+            ensure!(held.is_empty() && !answers()?, "{held}");
+            Ok(())
+        },
+    )
+}
