@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use hamp::addr::{Class, Prefix};
 use hamp::linux::nft::connections::{Connection, connections, counters};
+use hamp::linux::nft::session::LIFE;
 use hamp::linux::nft::{self, Error, Session, Tables, member};
 use hamp::proto::rebind::{Flags, Segment};
 use hamp::wire::frame;
@@ -363,6 +364,11 @@ fn a_rule_set_that_fails_is_an_error_and_changes_nothing() {
         .map(|i| format!("add chain inet a chain{i} # {}\n", "x".repeat(100)))
         .collect();
     session.run(&many).unwrap();
+    // Longer than one nft process lives.
+    for _ in 0..=LIFE {
+        session.run("add table inet a\n").unwrap();
+    }
+    session.run("nonsense\n").unwrap_err();
     nft::clean().unwrap();
     assert_eq!(
         sh("nft list tables").trim(),

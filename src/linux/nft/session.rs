@@ -9,6 +9,8 @@
 //! * An interactive `nft` says nothing when a transaction succeeds. The line that follows each
 //!   one is a word that cannot be a command, with a number; nft's complaint about it is the sign
 //!   that everything before it is done, and what it wrote before that complaint is its verdict.
+//! * It grows by a third of a kilobyte with every transaction (nft 1.0.6), so after
+//!   [`LIFE`] of them another one takes its place.
 //! * It ends at the end of its input, which comes when this process ends, however it ends. It
 //!   has a process group of its own, so an interrupt from the terminal does not take it away
 //!   from a daemon that is about to clean up.
@@ -26,6 +28,9 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+
+/// How many transactions one `nft` process applies.
+pub const LIFE: u64 = 1_000;
 
 /// How long nft may take over one transaction before it counts as hung.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -56,6 +61,13 @@ pub enum Error {
 /// A running `nft` that applies one text after another.
 #[derive(Debug)]
 pub struct Session {
+    program: PathBuf,
+    process: Process,
+}
+
+/// One `nft` process and the pipes to it.
+#[derive(Debug)]
+struct Process {
     child: Child,
     commands: Option<ChildStdin>,
     verdicts: ChildStderr,
@@ -69,7 +81,34 @@ impl Session {
         Self::start_program(&program().ok_or(Error::Missing)?)
     }
 
-    fn start_program(nft: &Path) -> Result<Self, Error> {
+    fn start_program(program: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            program: program.to_owned(),
+            process: Process::start(program)?,
+        })
+    }
+
+    /// Applies `text` as one transaction: all of it, or on an error nothing.
+    pub fn run(&mut self, text: &str) -> Result<(), Error> {
+        if self.process.count >= LIFE {
+            self.process = Process::start(&self.program)?;
+        }
+        let verdict = self.process.run(text)?;
+        tracing::trace!(target: "hamp::nft", text, verdict, "transaction");
+        match verdict.trim() {
+            "" => Ok(()),
+            only if only.lines().all(is_warning) => {
+                tracing::warn!(target: "hamp::nft", "{only}");
+                Ok(())
+            }
+            message => Err(Error::Refused(in_our_words(message))),
+        }
+    }
+}
+
+impl Process {
+    /// Starts nft and waits until it answers.
+    fn start(nft: &Path) -> Result<Self, Error> {
         // Inherited by the child under the same number: close-on-exec only from here on.
         let script: File = memfd_create(c"hamp-nft", MFdFlags::empty())
             .map_err(io::Error::from)?
@@ -89,19 +128,19 @@ impl Session {
         let (Some(commands), Some(verdicts)) = (child.stdin.take(), child.stderr.take()) else {
             return Err(io::Error::other("nft has no pipes").into());
         };
-        let mut session = Self {
+        let mut process = Self {
             child,
             commands: Some(commands),
             verdicts,
             script,
             count: 0,
         };
-        session.run("")?;
-        Ok(session)
+        process.run("")?;
+        Ok(process)
     }
 
-    /// Applies `text` as one transaction: all of it, or on an error nothing.
-    pub fn run(&mut self, text: &str) -> Result<(), Error> {
+    /// Has nft read `text`; gives what it says about it, nothing if all is well.
+    fn run(&mut self, text: &str) -> Result<String, Error> {
         self.count += 1;
         let marker = format!("hamp_done_{}", self.count);
         self.script.set_len(0)?;
@@ -117,16 +156,7 @@ impl Session {
         if sent.is_err() {
             return Err(self.ended(String::new()));
         }
-        let verdict = self.verdict(&marker)?;
-        tracing::trace!(target: "hamp::nft", text, verdict, "transaction");
-        match verdict.trim() {
-            "" => Ok(()),
-            only if only.lines().all(is_warning) => {
-                tracing::warn!(target: "hamp::nft", "{only}");
-                Ok(())
-            }
-            message => Err(Error::Refused(in_our_words(message))),
-        }
+        self.verdict(&marker)
     }
 
     /// What nft wrote before its complaint about `marker`.
@@ -168,7 +198,7 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for Process {
     fn drop(&mut self) {
         drop(self.commands.take());
         // At the end of its input nft has nothing left to do; kill one that hangs.
