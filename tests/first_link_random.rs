@@ -76,7 +76,7 @@ fn after_any_fault_one_member_owns_each_address_within_the_dead_time() {
         for step in 0..30 {
             disturb(&mut net);
             // A fault within the dead time of another is one more disturbance.
-            if net.random.next_u64() % 3 == 0 {
+            if net.random.next_u64().is_multiple_of(3) {
                 let span = net.random.span(3 * hello);
                 net.run_for(span);
                 disturb(&mut net);
