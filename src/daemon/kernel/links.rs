@@ -80,6 +80,7 @@ impl Kernel {
                 }
                 if self.client {
                     self.tables.lease_hiding(&link.name, HIDDEN)?;
+                    self.tables.end_entries(link.index, &link.name)?;
                 }
                 self.links.insert(id, attached);
             }

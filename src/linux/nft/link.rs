@@ -9,6 +9,11 @@
 //! * **Client.** Neighbour entries for anycast addresses are installed by the daemon, from answers
 //!   that it has judged. So what states or asks with such an address is hidden from the kernel, as
 //!   a lease: without a daemon that renews it the host is a stock host again.
+//!
+//!   What stays, also after a daemon that crashed, is that the kernel's unicast probes for such
+//!   addresses do not leave: a member cannot vouch for its own entry for ever. The entry ends after
+//!   53 s at the latest (45 s reachable, 5 s of delay, three probes), and the request that follows
+//!   goes to all members (RFC 1546: caches of around 1 minute).
 
 use std::net::Ipv6Addr;
 use std::time::Duration;
@@ -31,6 +36,20 @@ pub(super) fn attach(index: u32, interface: &str) -> String {
          add rule {TABLE} link{index} ether type arp goto hide_arp\n\
          add rule {TABLE} link{index} icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} \
          goto hide_nd\n"
+    )
+}
+
+/// Keeps the kernel's unicast probes for anycast addresses from leaving by a link (client).
+pub(super) fn end_entries(index: u32, interface: &str) -> String {
+    format!(
+        "table {TABLE} {{\n\
+         \tchain out{index} {{\n\
+         \t\ttype filter hook egress device \"{interface}\" priority 500; policy accept;\n\
+         \t}}\n\
+         }}\n\
+         flush chain {TABLE} out{index}\n\
+         add rule {TABLE} out{index} \
+         ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00 goto own_probes\n"
     )
 }
 
@@ -64,12 +83,19 @@ pub(super) fn lease_hiding(interface: &str, lasts: Duration) -> String {
 
 /// Loads the table without any link, nothing hidden; replaces an earlier one.
 pub fn text(class: &Class) -> String {
-    let mut rules = String::new();
+    let (mut rules, mut probes) = (String::new(), String::new());
     for prefix in class.prefixes() {
-        if let Prefix::V6(prefix) = prefix {
-            for (what, offset) in [("source", None), ("target", Some(64))] {
-                rules += &nd_rule(prefix.network(), prefix.prefix_len(), what, offset);
-            }
+        if let Prefix::V6(net) = prefix {
+            let of =
+                |what| format!("counter name claim_hidden drop comment \"{what} in {prefix}\"");
+            let source = format!("ip6 saddr {net} ");
+            let target = nd_target(net.network(), net.prefix_len());
+            rules += &format!("\t\tiifname @managed {source}{}\n", of("source"));
+            rules += &format!("\t\tiifname @managed {target}{}\n", of("target"));
+            probes += &format!(
+                "\t\ticmpv6 type nd-neighbor-solicit {target}counter name probe_kept drop \
+                 comment \"target in {prefix}\"\n"
+            );
         }
     }
     let mut text = format!(
@@ -80,6 +106,7 @@ table {TABLE} {{
 
 	counter request_hidden {{ comment "ARP requests for an address that this host serves"; }}
 	counter claim_hidden {{ comment "ARP and neighbour discovery of an anycast address"; }}
+	counter probe_kept {{ comment "this host's own probes for an anycast address"; }}
 
 	set class4 {{ type ipv4_addr; flags interval; auto-merge; comment "anycast addresses"; }}
 	set served4 {{ type ipv4_addr; flags interval; comment "addresses that this host serves"; }}
@@ -95,6 +122,9 @@ table {TABLE} {{
 	# The target of a solicitation or advertisement begins at bit 64 of the ICMPv6 message.
 	chain hide_nd {{
 {rules}	}}
+	chain own_probes {{
+		arp operation request arp daddr ip @class4 counter name probe_kept drop
+{probes}	}}
 }}
 "#
     );
@@ -104,18 +134,12 @@ table {TABLE} {{
     text
 }
 
-fn nd_rule(network: Ipv6Addr, length: u8, what: &str, offset: Option<u32>) -> String {
-    let matches = match (offset, length) {
-        (None, _) => format!("ip6 saddr {network}/{length} "),
+/// Matches the target of a solicitation or advertisement.
+fn nd_target(network: Ipv6Addr, length: u8) -> String {
+    if length == 0 {
         // nft refuses to match no bits at all.
-        (Some(_), 0) => String::new(),
-        (Some(offset), length) => {
-            let value = network.to_bits() >> (128 - u32::from(length));
-            format!("@th,{offset},{length} {value:#x} ")
-        }
-    };
-    format!(
-        "\t\tiifname @managed {matches}counter name claim_hidden drop \
-         comment \"{what} in {network}/{length}\"\n"
-    )
+        return String::new();
+    }
+    let value = network.to_bits() >> (128 - u32::from(length));
+    format!("@th,64,{length} {value:#x} ")
 }

@@ -62,6 +62,12 @@ impl Tables {
         self.nft.run(&link::attach(index, interface))
     }
 
+    /// Lets the kernel's entries for anycast addresses end in under a minute on the interface with
+    /// this index, also when nobody looks after them any more; again, if it does.
+    pub fn end_entries(&mut self, index: u32, interface: &str) -> Result<(), Error> {
+        self.nft.run(&link::end_entries(index, interface))
+    }
+
     /// Sets the addresses that SYNs are rewritten to: all links, at most one per link and family.
     pub fn set_unicast(&mut self, links: &[Unicast]) -> Result<(), Error> {
         self.nft.run(&member::unicast(links))
