@@ -37,6 +37,7 @@ struct Wanted {
     skips: Vec<String>,
     exact: bool,
     list: bool,
+    terse: bool,
     ignored_only: bool,
 }
 
@@ -50,7 +51,8 @@ impl Wanted {
                 "--list" => wanted.list = true,
                 "--ignored" => wanted.ignored_only = true,
                 "--skip" => wanted.skips.extend(arguments.next()),
-                "--test-threads" | "--format" | "--logfile" | "--color" | "-Z" => {
+                "--format" => wanted.terse = arguments.next().is_some_and(|f| f == "terse"),
+                "--test-threads" | "--logfile" | "--color" | "-Z" => {
                     arguments.next();
                 }
                 other if other.starts_with('-') => {}
@@ -83,7 +85,9 @@ pub fn main(tests: &[Test]) -> ExitCode {
         for (name, _) in &chosen {
             println!("{name}: test");
         }
-        println!("\n{} tests, 0 benchmarks", chosen.len());
+        if !wanted.terse {
+            println!("\n{} tests, 0 benchmarks", chosen.len());
+        }
         return ExitCode::SUCCESS;
     }
     let filtered = tests.len() - chosen.len();
