@@ -1,7 +1,12 @@
 //! The daemon in hosts of a lab: what it puts into the kernel, and that nothing of it stays.
 
+#[path = "netns/schema.rs"]
+mod schema;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
@@ -38,6 +43,14 @@ fn main() -> ExitCode {
         ("a_second_daemon_is_refused", a_second_daemon_is_refused),
         ("what_is_missing_is_named", what_is_missing_is_named),
         ("the_service_manager_is_told", the_service_manager_is_told),
+        (
+            "connections_outlive_every_end_of_the_client",
+            connections_outlive_every_end_of_the_client,
+        ),
+        (
+            "no_entry_of_a_killed_client_outlives_60_s",
+            no_entry_of_a_killed_client_outlives_60_s,
+        ),
         (
             "a_killed_gate_closes_by_itself",
             a_killed_gate_closes_by_itself,
@@ -89,7 +102,9 @@ fn ready(host: &Host, daemon: &Process) -> Result<()> {
 
 fn report(host: &Host, command: &[&str]) -> Result<Value> {
     let output = host.run(&[&["hamp"], command, &["--json"]].concat())?;
-    Ok(serde_json::from_str(&output.ok()?)?)
+    let answer = serde_json::from_str(&output.ok()?)?;
+    schema::check(&answer).map_err(|error| anyhow::anyhow!("{error}"))?;
+    Ok(answer)
 }
 
 /// Waits until this host serves all of its addresses.
@@ -425,4 +440,105 @@ fn a_killed_gate_closes_by_itself() -> Result<()> {
             Ok(())
         },
     )
+}
+
+fn connections_outlive_every_end_of_the_client() -> Result<()> {
+    let lab = lab()?;
+    let (one, two) = (lab.host("one"), lab.host("two"));
+    let member = member(one)?;
+    serving(one, 3)?;
+    for any in ["0.0.0.0:80", "[::]:81"] {
+        let listener = one.inside(move || TcpListener::bind(any))??;
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                std::thread::spawn(move || std::io::copy(&mut &stream, &mut &stream));
+            }
+        });
+    }
+    let before = kernel(two)?;
+    configure(two, "[client]\n")?;
+    let mut client = start(two)?;
+    let mut streams = Vec::new();
+    for anycast in ["198.18.0.1:80", "[2001:2:0:1546::1]:81"] {
+        let anycast = anycast.parse()?;
+        let stream = two.inside(move || TcpStream::connect_timeout(&anycast, LIMIT))??;
+        stream.set_read_timeout(Some(LIMIT))?;
+        streams.push(stream);
+    }
+    let echoes = |streams: &[TcpStream]| -> Result<()> {
+        for mut stream in streams {
+            stream.write_all(b"still there?")?;
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer)?;
+            ensure!(&answer == b"still there?");
+        }
+        Ok(())
+    };
+    echoes(&streams)?;
+    let listed = report(two, &["connections"])?;
+    ensure!(
+        listed["connections"]
+            .as_array()
+            .is_some_and(|all| all.len() == 2),
+        "{listed:#}"
+    );
+    ensure!(
+        listed["connections"][0]["member"] == "10.15.46.1:80",
+        "{listed:#}"
+    );
+    for end in ["kill", "terminate"] {
+        if end == "kill" {
+            client.kill()?;
+        } else {
+            let status = client.terminate(LIMIT)?;
+            ensure!(status.success(), "{status}");
+        }
+        echoes(&streams).with_context(|| format!("after {end}"))?;
+        client = start(two)?;
+        echoes(&streams).with_context(|| format!("after {end} and a start"))?;
+    }
+    drop(streams);
+    wait::until_ok("the connections end", LIMIT, || {
+        let listed = report(two, &["connections"])?;
+        ensure!(
+            listed["connections"] == Value::Array(Vec::new()),
+            "{listed:#}"
+        );
+        Ok(())
+    })?;
+    ends_clean(&client, two, &before)?;
+    drop(member);
+    Ok(())
+}
+
+fn no_entry_of_a_killed_client_outlives_60_s() -> Result<()> {
+    let lab = lab()?;
+    let (one, two) = (lab.host("one"), lab.host("two"));
+    let member = member(one)?;
+    serving(one, 3)?;
+    configure(two, "[client]\n")?;
+    let client = start(two)?;
+    let addresses = ["198.18.0.1", "2001:2:0:1546::1"];
+    for address in addresses {
+        wait::until_ok("an answer", LIMIT, || {
+            two.run(&["ping", "-c1", "-W1", address])?.ok()
+        })?;
+    }
+    client.kill()?;
+    // Nobody answers any more, and traffic never stops.
+    let status = member.terminate(LIMIT)?;
+    ensure!(status.success(), "{status}");
+    let end = Instant::now() + Duration::from_secs(60);
+    wait::until_ok("the entries are gone", Duration::from_secs(60), || {
+        let mut left = String::new();
+        for address in addresses {
+            // Fails as it should; each is a packet that uses the entry.
+            two.run(&["ping", "-c1", "-i0.2", "-W0.2", address])?;
+            left += &two.sh(&format!("ip neigh show {address} | grep lladdr || true"))?;
+        }
+        ensure!(left.is_empty(), "{left}");
+        Ok(())
+    })?;
+    ensure!(Instant::now() < end);
+    Ok(())
 }
