@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Write};
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -21,33 +21,43 @@ use crate::wire::{Hello, Message, Query, RecordAddress, Statement, StatementKind
 /// First bytes of every pcapng file.
 const PCAPNG: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 
-/// Prints every message of a capture, one a line, or as JSON lines.
-pub(super) fn decode(file: &Path, json: bool) -> Result<String, Failure> {
+/// Prints every message of a capture to `out`, one a line, or as JSON lines. Errors: no capture, or
+/// one that is cut off; what came before is printed. A reader that went away is no error.
+pub(super) fn decode(file: &Path, json: bool, out: &mut impl Write) -> Result<(), Failure> {
     let failed =
         |error: io::Error| Failure::new(exit::FAILED, format!("{}: {error}", file.display()));
     let input: Box<dyn Read> = match file.to_str() {
         Some("-") => Box::new(io::stdin().lock()),
         _ => Box::new(File::open(file).map_err(failed)?),
     };
-    let mut text = String::new();
     let mut number = 0u64;
     let mut began = None;
-    each_frame(BufReader::new(input), |at, bytes| {
+    let mut written = Ok(());
+    let read = each_frame(BufReader::new(input), |at, bytes| {
         number += 1;
         let began = *began.get_or_insert(at);
         if let Some(packet) = Packet::new(number, at, at.saturating_sub(began), bytes) {
-            text += &if json { packet.json() } else { packet.line() };
-            text.push('\n');
+            let text = if json { packet.json() } else { packet.line() };
+            written = writeln!(out, "{text}");
         }
-    })
-    .map_err(failed)?;
-    Ok(text)
+        written.is_ok()
+    });
+    match written.and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::io("stdout", &error)),
+        Ok(()) => read.map_err(failed),
+    }
 }
 
-/// Calls `see` with the time and the bytes of each Ethernet frame of a capture.
-fn each_frame(mut input: impl Read, mut see: impl FnMut(Duration, &[u8])) -> io::Result<()> {
+/// Calls `see` with the time and the bytes of each Ethernet frame of a capture, while it says so.
+fn each_frame(
+    mut input: impl Read,
+    mut see: impl FnMut(Duration, &[u8]) -> bool,
+) -> io::Result<()> {
     let mut magic = [0; 4];
-    input.read_exact(&mut magic)?;
+    input
+        .read_exact(&mut magic)
+        .map_err(|_| io::Error::other("not a capture: too short"))?;
     let input = io::Cursor::new(magic).chain(input);
     let bad = |error: &dyn std::fmt::Display| io::Error::other(format!("not a capture: {error}"));
     let no_ethernet = || io::Error::other("only Ethernet captures are decoded");
@@ -62,10 +72,13 @@ fn each_frame(mut input: impl Read, mut see: impl FnMut(Duration, &[u8])) -> io:
             {
                 return Err(no_ethernet());
             }
-            match block {
+            let goes_on = match block {
                 Block::EnhancedPacket(packet) => see(packet.timestamp, &packet.data),
                 Block::SimplePacket(packet) => see(Duration::ZERO, &packet.data),
-                _ => {}
+                _ => true,
+            };
+            if !goes_on {
+                break;
             }
         }
     } else {
@@ -75,7 +88,9 @@ fn each_frame(mut input: impl Read, mut see: impl FnMut(Duration, &[u8])) -> io:
         }
         while let Some(packet) = reader.next_packet() {
             let packet = packet.map_err(|error| bad(&error))?;
-            see(packet.timestamp(), packet.data());
+            if !see(packet.timestamp(), packet.data()) {
+                break;
+            }
         }
     }
     Ok(())
@@ -377,13 +392,18 @@ mod tests {
         );
         let file = std::env::temp_dir().join(format!("hamp-decode-{}.pcap", std::process::id()));
         std::fs::write(&file, capture(&[arp.unwrap(), hello(), broken, vec![0; 3]])).unwrap();
-        let text = decode(&file, false).unwrap();
+        let told = |json: bool| {
+            let mut out = Vec::new();
+            decode(&file, json, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let text = told(false);
         assert_eq!(
             text,
             "  1.000000 192.0.2.1 11111111 hello 7 of chain abababab\n  \
              2.000000 02:00:00:00:00:01 not a message: checksum\n"
         );
-        let json = decode(&file, true).unwrap();
+        let json = told(true);
         let first: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
         assert_eq!(first["schema"], "hamp.message/1");
         assert_eq!(
@@ -392,7 +412,7 @@ mod tests {
         );
         std::fs::write(&file, b"no capture at all").unwrap();
         assert!(
-            decode(&file, false)
+            decode(&file, false, &mut Vec::new())
                 .unwrap_err()
                 .message
                 .contains("not a capture")

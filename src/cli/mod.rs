@@ -186,7 +186,10 @@ fn execute(command: Command) -> Result<String, Failure> {
             let done = clean::clean(report.control.name())?;
             Ok(report.show(&done, ask::cleaned))
         }
-        Command::Decode { file, json } => decode::decode(&file, json),
+        Command::Decode { file, json } => {
+            decode::decode(&file, json, &mut io::BufWriter::new(io::stdout().lock()))?;
+            Ok(String::new())
+        }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "hamp", &mut script);
