@@ -50,6 +50,9 @@ fn an_answer_to_a_solicitation_has_override_clear_and_the_members_own_source() {
     assert_eq!(sent.frame[22..38], own.octets(), "source");
     assert_eq!(sent.frame[54], 136, "neighbour advertisement");
     assert_eq!(
+        //= docs/spec/link.md#answers
+        //= type=test
+        //# The Override flag of an answer MUST be clear (RFC 4861 §7.2.4).
         sent.frame[58] & 0xe0,
         0x40,
         "solicited, neither router nor override"
@@ -157,6 +160,10 @@ fn a_leaving_member_serves_until_its_successor_has_announced_itself() {
         })
         .unwrap();
     assert_eq!(withdrawn.1, leaver);
+    //= docs/spec/membership.md#the-member
+    //= type=test
+    //# A member that leaves while another serves the prefix MUST mark the record as draining, serve
+    //# on for 1 s, and only then withdraw it.
     assert!(withdrawn.0 >= announced.0 + Duration::from_millis(900));
     let later: Vec<_> = net
         .answers_since(since, V4, true)
@@ -186,6 +193,9 @@ fn a_leave_is_said_twice_and_the_last_leave_ends_the_hellos() {
         })
         .count();
     // Two times two families at the least.
+    //= docs/spec/membership.md#the-member
+    //= type=test
+    //# A member MUST withdraw a record with lifetime 0 when it leaves.
     assert!(withdrawals >= 4, "{withdrawals}");
     let since = net.now;
     net.run_for(5 * SECOND);
@@ -214,6 +224,10 @@ fn a_member_that_was_frozen_for_longer_than_its_dead_time_rejoins_as_new() {
         net.run_for(SECOND);
         let since = net.now;
         net.thaw(frozen);
+        //= docs/spec/membership.md#the-member
+        //= type=test
+        //# A member that finds that it has said nothing for its dead time MUST take itself for
+        //# dead: it starts a new epoch and listens again before it speaks, answers or acts.
         assert!(epoch(&net) > before);
         assert_eq!(
             net.answers_since(since, V4, false),
@@ -309,6 +323,10 @@ fn a_clients_entry_is_the_first_verified_answer_and_moves_when_its_member_dies()
         net.hosts[owner].stopped = true;
         net.run_for(3 * SECOND + SLACK);
         let next = net.owner(target);
+        //= docs/spec/link.md#a-client-s-entries
+        //= type=test
+        //# An entry whose member dies, leaves or drains MUST move at once to the member that is
+        //# rank 1 then, or be removed when there is none.
         assert_eq!(entry(&net, client, target), Some(net.hosts[next].state.mac));
         assert!(net.events.iter().any(|(_, host, event)| *host == client
             && matches!(
@@ -347,6 +365,9 @@ fn no_entry_lives_longer_than_60_s_however_busy_it_is() {
         (*at >= since && *host == client && matches!(event, Event::Neighbour { mac: None, .. }))
             .then_some(*at)
     });
+    //= docs/spec/link.md#a-client-s-entries
+    //= type=test
+    //# An entry MUST NOT live for longer than 60 s, however busy it is.
     assert!(removed.unwrap() <= since + 60 * SECOND);
 }
 
@@ -373,6 +394,10 @@ fn a_false_answer_is_recognised_and_not_used() {
     net.inject(None, &forged);
     net.run_for(SECOND);
     assert_eq!(entry(&net, client, V4), None);
+    //= docs/spec/link.md#a-client-s-entries
+    //= type=test
+    //# A client MUST use the first answer that comes from a known member for the target, and no
+    //# answer of anybody else.
     assert_eq!(net.ignored(client, Reason::ForeignAnswer), 1);
 }
 
@@ -392,6 +417,10 @@ fn an_address_probe_meets_no_conflict() {
     assert_eq!(net.answers_since(since, V4, false), []);
     assert_eq!(net.answers_since(since, V6, false), []);
     for host in 0..2 {
+        //= docs/spec/link.md#answers
+        //= type=test
+        //# A member MUST NOT answer a probe for duplicate addresses (RFC 5227 §2.1.1, RFC 4862
+        //# §5.4.3): sharing an anycast address is no conflict.
         assert_eq!(net.ignored(host, Reason::AddressProbe), 2);
     }
 }
@@ -435,6 +464,9 @@ fn chains_are_renewed_without_a_question_or_a_gap() {
         })
         .count();
     // Two members, two families, a chain of 1,024 hellos.
+    //= docs/spec/membership.md#hello
+    //= type=test
+    //# Before a chain ends, a member MUST publish the next one in an anchor.
     assert!((20..=28).contains(&anchors), "{anchors}");
     assert!(
         !net.events.iter().any(|(at, _, event)| *at > since

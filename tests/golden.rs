@@ -315,6 +315,10 @@ fn a_wrong_hop_limit_checksum_or_sender_is_named() {
 
     let mut request = golden::read("linux-arp-request");
     request[6 + 5] ^= 1;
+    //= docs/spec/link.md#answers
+    //= type=test
+    //# A request or an answer whose stated link-layer address is not that of its frame MUST be
+    //# ignored.
     assert_eq!(Frame::parse(&request), Err(Ignored::ForeignMac));
 }
 

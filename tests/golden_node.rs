@@ -60,6 +60,9 @@ fn outcome(net: &mut Net, frame: &[u8]) -> Outcome {
 fn changes_nothing(net: &mut Net, what: &str, frame: &[u8]) {
     let before = outcome(net, &[]);
     let after = outcome(net, frame);
+    //= docs/spec/membership.md#header
+    //= type=test
+    //# An ignored message MUST change nothing but a counter.
     assert_eq!(after.state, before.state, "{what}");
     assert_eq!(after.emitted, 0, "{what}");
     assert_eq!(after.received, before.received, "{what}");

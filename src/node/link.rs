@@ -208,6 +208,9 @@ impl Link {
                 .map_err(Some)?;
             return Ok("question");
         }
+        //= docs/spec/link.md#answers
+        //# A member MUST NOT answer a probe for duplicate addresses (RFC 5227 §2.1.1, RFC 4862
+        //# §5.4.3): sharing an anycast address is no conflict.
         if request.source.is_unspecified() {
             return Err(Some(Reason::AddressProbe));
         }
@@ -216,6 +219,8 @@ impl Link {
         }
         let ranks = self.ranks(request.target);
         let Some(rank) = ranks.iter().position(|candidate| candidate.own) else {
+            //= docs/spec/link.md#answers
+            //# A host MUST NOT answer for an address that it does not serve.
             return Err(Some(Reason::NotServed));
         };
         self.responder
@@ -242,12 +247,16 @@ impl Link {
         payload: &[u8],
         random: &mut Random,
     ) -> Used {
+        //= docs/spec/membership.md#header
+        //# An ignored message MUST change nothing but a counter.
         let message = Message::decode(payload).map_err(|error| {
             Some(match error {
                 crate::wire::Error::Version(_) => Reason::UnknownMessage,
                 _ => Reason::MalformedMessage,
             })
         })?;
+        //= docs/spec/membership.md#header
+        //# A receiver MUST ignore a message that carries its own member id.
         if message.sender() == self.member.identity().id {
             return Err(Some(Reason::OwnId));
         }
@@ -276,6 +285,8 @@ impl Link {
                 }
                 ("query", self.member.handle_query(now, &query, random))
             }
+            //= docs/spec/membership.md#header
+            //# A receiver MUST ignore a message of an unknown type or authentication type.
             Message::Unknown { .. } => return Err(Some(Reason::UnknownMessage)),
         };
         result.map(|()| what).map_err(Some)
@@ -406,6 +417,8 @@ impl Link {
         let Some(own) = own(&self.member) else {
             return self.ownership.stop();
         };
+        //= docs/spec/link.md#takeover
+        //# A member MUST NOT announce an address for any other reason.
         while let Some(target) = self.ownership.poll_announcement(now, own, &self.view) {
             let ipv6 = self.state.and_then(|state| state.ipv6);
             if let Some(frame) = frame::announcement(target, own.mac, ipv6) {
@@ -449,6 +462,9 @@ impl Link {
     fn send(&mut self, what: &'static str, message: &Message) {
         let Some(state) = self.state else { return };
         let payload = message.encode();
+        //= docs/spec/membership.md#transport
+        //# A sender MUST send each message once on each address family that it has an address of on
+        //# the link.
         let sources = [state.ipv4.map(IpAddr::from), state.ipv6.map(IpAddr::from)];
         for source in sources.into_iter().flatten() {
             self.frames
@@ -469,6 +485,8 @@ fn own(member: &Member) -> Option<Own<'_>> {
         mac: identity.mac,
         records: member.records(),
     };
+    //= docs/spec/membership.md#the-member
+    //# A member MUST NOT answer for an address or serve it before it has reported.
     member.is_active().then_some(candidate)
 }
 

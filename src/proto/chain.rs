@@ -120,6 +120,8 @@ impl Tail {
         index: u32,
         value: ChainValue,
     ) -> Result<(), Refused> {
+        //= docs/spec/membership.md#hello
+        //# A receiver MUST refuse a hello whose index is not larger than the last one accepted.
         if index <= self.index {
             return Err(Refused::Old);
         }
@@ -128,6 +130,8 @@ impl Tail {
         }
         let steps = (self.index + 1..=index).rev();
         let reached = steps.fold(value, |value, index| previous(member, index, &value));
+        //= docs/spec/membership.md#hello
+        //# A receiver MUST refuse a hello whose value does not hash down to the last value known.
         if reached != self.value {
             return Err(Refused::Wrong);
         }

@@ -228,6 +228,9 @@ impl Member {
             draining: true,
             ..record.clone()
         };
+        //= docs/spec/membership.md#the-member
+        //# A member that leaves while another serves the prefix MUST mark the record as draining,
+        //# serve on for 1 s, and only then withdraw it.
         if self.phase == Phase::Active && successor {
             if let Entry::Vacant(entry) = self.draining.entry(prefix) {
                 entry.insert(now + DRAIN);
@@ -241,6 +244,8 @@ impl Member {
     }
 
     /// Takes a new link state: `None` when the link is down or has no address.
+    //= docs/spec/membership.md#the-member
+    //# A member whose link comes back MUST start a new epoch in the same way.
     pub fn set_identity(&mut self, now: Instant, identity: Option<Identity>) {
         match (identity, self.phase) {
             (None, Phase::Down) => {}
@@ -283,7 +288,13 @@ impl Member {
             return Err(Reason::RateLimited);
         }
         self.nonces.push(query.nonce);
+        //= docs/spec/membership.md#query
+        //# A member MUST answer a query to it or to everybody with a full report, at a random time
+        //# within the maximum response.
         let mut at = now + random.span(query.max_response);
+        //= docs/spec/membership.md#query
+        //# A member MUST NOT answer more often than once in 300 ms, or once in a hello interval
+        //# where that is shorter.
         if let Some(answered) = self.answered {
             at = at.max(answered + self.timing.ask_interval());
         }
@@ -294,6 +305,9 @@ impl Member {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant, random: &mut Random) {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        //= docs/spec/membership.md#the-member
+        //# A member that finds that it has said nothing for its dead time MUST take itself for
+        //# dead: it starts a new epoch and listens again before it speaks, answers or acts.
         if self.hello_at.is_some() && now >= self.spoke + self.timing.dead_time() {
             // Everybody else has declared this member dead: what it thinks it owns, it does not.
             return self.restart(now);
@@ -363,6 +377,9 @@ impl Member {
 
     fn listen(&mut self, now: Instant) {
         self.phase = Phase::Listening {
+            //= docs/spec/membership.md#the-member
+            //# A member MUST listen for 500 ms before its first report, so that its first rank is
+            //# the right one.
             until: now + LISTEN,
         };
         self.born = now;
@@ -430,6 +447,8 @@ impl Member {
         self.chain = Some(self.new_chain(index));
         self.next_chain = None;
         self.report_changes(now);
+        //= docs/spec/membership.md#the-member
+        //# A report of a change MUST be sent at once and repeated once at a random time within 1 s.
         self.repeats = ROBUSTNESS - 1;
         self.repeat_at = None;
         self.hello_at = Some(self.hello_time(index + 1));
@@ -451,6 +470,8 @@ impl Member {
 
     fn hello(&mut self, now: Instant) {
         let index = self.index(now);
+        //= docs/spec/membership.md#hello
+        //# A member MUST send a hello each time its time reaches a multiple of its hello interval.
         self.hello_at = Some(self.hello_time(index + 1));
         if self
             .chain
@@ -470,6 +491,8 @@ impl Member {
             self.spoke = now;
         }
         self.events.push_back(MemberEvent::Renew);
+        //= docs/spec/membership.md#hello
+        //# Before a chain ends, a member MUST publish the next one in an anchor.
         if self.next_chain.is_none() && live.chain.ends_soon(index) {
             let next = self.new_chain(live.chain.last());
             let statement = self.statement(now, StatementKind::Anchor, Vec::new(), &next);
@@ -517,6 +540,9 @@ impl Member {
         for record in records {
             let mut bytes = Vec::new();
             record.write(&mut bytes);
+            //= docs/spec/membership.md#transport
+            //# A message MUST NOT be fragmented; records that do not fit one datagram are split
+            //# over several.
             if bytes.len() > left {
                 parts.push(Vec::new());
                 left = room;
@@ -587,6 +613,8 @@ impl Member {
     }
 }
 
+//= docs/spec/membership.md#the-member
+//# A member MUST withdraw a record with lifetime 0 when it leaves.
 fn withdrawal(prefix: Prefix) -> Record {
     Record {
         address: RecordAddress::Prefix(prefix),

@@ -97,6 +97,9 @@ pub fn ranks(target: IpAddr, own: Option<Own<'_>>, view: &View) -> Vec<Candidate
         .filter(|(prefix, _)| Some(prefix.prefix_len()) == longest)
         .map(|(_, candidate)| candidate)
         .collect();
+    //= docs/spec/link.md#ranks
+    //# Members MUST be ranked by these, in this order: not draining before draining; higher
+    //# preference; higher score; lower member id.
     ranked.sort_by_cached_key(|c| {
         (
             c.draining,
@@ -165,6 +168,9 @@ impl Ownership {
     ) {
         for target in targets {
             let first = ranks(target, Some(own), view).into_iter().next();
+            //= docs/spec/link.md#takeover
+            //# When a member that served a prefix dies, drains it or leaves it, the member that is
+            //# rank 1 then MUST announce the address at once, and twice more at intervals of 1.1 s.
             if first.is_some_and(|first| first.own && !first.draining) {
                 self.takeovers.insert(
                     target,
@@ -180,6 +186,9 @@ impl Ownership {
 
     /// Member `id` is heard again: what was being taken over from it is left to the ranks.
     pub fn heard(&mut self, id: MemberId) {
+        //= docs/spec/link.md#takeover
+        //# A member MUST stop announcing when it is no longer rank 1 or when the departed member is
+        //# heard again.
         self.takeovers.retain(|_, takeover| takeover.from != id);
     }
 

@@ -42,6 +42,9 @@ impl RecordSet {
     }
 
     /// The records of families that this version knows.
+    //= docs/spec/membership.md#statement
+    //# A receiver MUST keep records of families that it does not know for the digest, and use them
+    //# for nothing else.
     pub fn prefixes(&self) -> impl Iterator<Item = (Prefix, &Record)> {
         self.records
             .values()

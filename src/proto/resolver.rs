@@ -102,12 +102,17 @@ impl Resolver {
             .iter()
             .find(|c| c.mac == stated && c.mac == answer.mac);
         let Some(member) = member else {
+            //= docs/spec/link.md#a-client-s-entries
+            //# A client MUST use the first answer that comes from a known member for the target,
+            //# and no answer of anybody else.
             return Err(Reason::ForeignAnswer);
         };
         if self.entries.contains_key(&answer.target) {
             return Err(Reason::LaterAnswer);
         }
         if self.questions.remove(&answer.target).is_none() {
+            //= docs/spec/link.md#a-client-s-entries
+            //# A client MUST NOT use an answer that it did not ask for.
             return Err(Reason::Unasked);
         }
         if self.entries.len() >= MAX_ENTRIES {
@@ -130,6 +135,8 @@ impl Resolver {
                 .iter()
                 .find(|c| c.id == entry.member && c.mac == entry.mac);
             let first = candidates.first();
+            //= docs/spec/link.md#a-client-s-entries
+            //# An entry MUST NOT live for longer than 60 s, however busy it is.
             if now >= entry.ends_at() {
                 self.remove(target);
             } else if let Some(member) = member
@@ -142,6 +149,9 @@ impl Resolver {
                         mac: Some(entry.mac),
                     });
                 }
+            //= docs/spec/link.md#a-client-s-entries
+            //# An entry whose member dies, leaves or drains MUST move at once to the member that is
+            //# rank 1 then, or be removed when there is none.
             } else if let Some(first) = first {
                 self.install(now, target, first.id, first.mac);
             } else {

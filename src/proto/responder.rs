@@ -54,13 +54,23 @@ impl Responder {
     ) -> Result<(), Reason> {
         self.remember(now, request.target);
         // A probe to this host's own link-layer address asks whether it still lives.
+        //= docs/spec/link.md#answers
+        //# A member MUST answer every request that is sent to its own link-layer address alone.
         if request.is_probe() {
             return Ok(());
         }
         let count = usize::from(self.count(now, (request.mac, request.target)));
         match rank {
+            //= docs/spec/link.md#answers
+            //# The member of rank 1 MUST answer every request.
             1 => Ok(()),
+            //= docs/spec/link.md#answers
+            //# The member of rank 2 MUST answer from the second request of a count on, and no
+            //# earlier.
             2 if count >= 2 => Ok(()),
+            //= docs/spec/link.md#answers
+            //# The members of lower ranks MUST answer from the third request of a count on, and no
+            //# earlier, each after a random delay of at most 500 ms.
             3.. if count >= 3 && self.delayed.len() < MAX_DELAYED => {
                 self.delayed.push((now + random.span(LATE_DELAY), *request));
                 Err(Reason::NotMyTurn)
@@ -89,6 +99,8 @@ impl Responder {
         let fresh = |count: &Count| now.saturating_duration_since(count.last) <= COUNT_GAP;
         if self.counts.len() >= MAX_COUNTS && !self.counts.contains_key(&key) {
             self.counts.retain(|_, count| fresh(count));
+            //= docs/spec/link.md#answers
+            //# The table of counts MUST be bounded; a request that does not fit counts as a first.
             if self.counts.len() >= MAX_COUNTS {
                 return 1;
             }
@@ -97,6 +109,8 @@ impl Responder {
             requests: 0,
             last: now,
         });
+        //= docs/spec/link.md#answers
+        //# A gap of more than 1.5 s between two requests MUST start a new count.
         count.requests = if fresh(count) {
             count.requests.saturating_add(1)
         } else {
@@ -147,7 +161,13 @@ mod tests {
     #[test]
     fn ranks_one_and_two_answer_from_the_request_of_their_number_on() {
         let second = Duration::from_millis(1020);
+        //= docs/spec/link.md#answers
+        //= type=test
+        //# The member of rank 1 MUST answer every request.
         assert_eq!(first_answered(1, second), Some(1));
+        //= docs/spec/link.md#answers
+        //= type=test
+        //# The member of rank 2 MUST answer from the second request of a count on, and no earlier.
         assert_eq!(first_answered(2, second), Some(2));
         assert_eq!(first_answered(3, second), None);
     }
@@ -155,6 +175,9 @@ mod tests {
     #[test]
     fn a_pause_starts_a_new_count() {
         assert_eq!(
+            //= docs/spec/link.md#answers
+            //= type=test
+            //# A gap of more than 1.5 s between two requests MUST start a new count.
             first_answered(2, COUNT_GAP + Duration::from_micros(1)),
             None
         );
@@ -171,6 +194,10 @@ mod tests {
                 let result = responder.handle_request(now, &request(1), rank, &mut random);
                 assert_eq!(result, Err(Reason::NotMyTurn));
             }
+            //= docs/spec/link.md#answers
+            //= type=test
+            //# The members of lower ranks MUST answer from the third request of a count on, and no
+            //# earlier, each after a random delay of at most 500 ms.
             let at = responder.poll_timeout().unwrap();
             assert!(at <= now + LATE_DELAY);
             assert_eq!(responder.poll_answer(at), Some(request(1)));
@@ -188,6 +215,9 @@ mod tests {
             let result = responder.handle_request(Instant::ZERO, &asker, 2, &mut random);
             assert_eq!(result, Err(Reason::NotMyTurn));
         }
+        //= docs/spec/link.md#answers
+        //= type=test
+        //# The table of counts MUST be bounded; a request that does not fit counts as a first.
         assert_eq!(responder.counts.len(), MAX_COUNTS);
     }
 
@@ -198,6 +228,9 @@ mod tests {
             destination: [2, 0, 0, 0, 0, 99],
             ..request(1)
         };
+        //= docs/spec/link.md#answers
+        //= type=test
+        //# A member MUST answer every request that is sent to its own link-layer address alone.
         let result = responder.handle_request(Instant::ZERO, &probe, 9, &mut Random::new(1));
         assert_eq!(result, Ok(()));
     }

@@ -216,6 +216,9 @@ impl View {
             statement.ipv4.map(Into::into),
             statement.ipv6.map(Into::into),
         ];
+        //= docs/spec/membership.md#statement
+        //# A receiver MUST refuse a statement whose link-layer or IP source is not one of the
+        //# addresses it states.
         if source.mac != statement.mac || !stated.contains(&Some(source.address)) {
             return Err(Reason::ForeignSource);
         }
@@ -225,13 +228,21 @@ impl View {
                 (peer.epoch, peer.counter),
                 (statement.epoch, statement.counter),
             );
+            //= docs/spec/membership.md#statement
+            //# A receiver MUST refuse a statement whose epoch and counter are not larger than the
+            //# last ones of that member.
             if this <= newest {
+                //= docs/spec/membership.md#transport
+                //# A receiver MUST ignore the second copy of a message.
                 return Err(if this == newest {
                     Reason::Duplicate
                 } else {
                     Reason::Replay
                 });
             }
+        //= docs/spec/membership.md#statement
+        //# A receiver MUST bound the number of members and of records that it keeps, and refuse
+        //# what does not fit.
         } else if known == self.limits.members {
             return Err(Reason::TableFull);
         }
@@ -239,6 +250,8 @@ impl View {
             return Err(Reason::TableFull);
         }
         let outside = |record: &Record| record.prefix().is_some_and(|p| !self.class.covers(&p));
+        //= docs/spec/membership.md#statement
+        //# A receiver MUST refuse a statement with a record outside its class.
         if statement.records.iter().any(outside) {
             return Err(Reason::OutsideClass);
         }
@@ -253,7 +266,14 @@ impl View {
             Err(Reason::TableFull) => return Err(Reason::TableFull),
             Ok(Some(records)) if records.len() > max_records => return Err(Reason::TableFull),
             Ok(Some(records)) if records.digest() != statement.digest => {
+                //= docs/spec/membership.md#statement
+                //# A receiver MUST refuse a full report whose records do not have the stated
+                //# digest.
                 if matches!(statement.kind, StatementKind::Full { .. }) {
+                    //= docs/spec/membership.md#statement
+                    //# A receiver that holds an older generation than the base of a delta, or gets
+                    //# another digest than the stated one, MUST keep the records it has and query
+                    //# the member.
                     return Err(Reason::DigestMismatch);
                 }
                 self.ask(id);
@@ -301,6 +321,9 @@ impl View {
             return Err(Reason::UnknownMember);
         };
         let stated = [peer.ipv4.map(Into::into), peer.ipv6.map(Into::into)];
+        //= docs/spec/membership.md#hello
+        //# A receiver MUST refuse a hello whose link-layer or IP source is not one that the member
+        //# has stated.
         if source.mac != peer.mac || !stated.contains(&Some(source.address)) {
             return Err(Reason::ForeignSource);
         }
@@ -310,16 +333,28 @@ impl View {
             .position(|(chain, _)| *chain == hello.chain)
         else {
             self.ask(id);
+            //= docs/spec/membership.md#hello
+            //# A receiver MUST refuse a hello of a chain that it does not know, and query the
+            //# member.
             return Err(Reason::UnknownChain);
         };
         let (expected, drift) = (peer.expected_index(now), peer.drift(now));
         let dead = u32::from(peer.timing.dead_hellos);
         // Refused before any hashing, which is what a far index would cost. Either may be an honest
         // member whose last statement came late: a fresh one tells.
+        //= docs/spec/membership.md#hello
+        //# A receiver MUST refuse, before it hashes anything, a hello whose index is ahead of the
+        //# member's time by more than one hello and the drift of the clocks.
         if hello.index > expected.saturating_add(drift + INDEX_SLACK) {
             self.ask(id);
+            //= docs/spec/membership.md#hello
+            //# A receiver that refuses a hello for its index MUST query the member, since the
+            //# statement that it measures by may have come late.
             return Err(Reason::IndexAhead);
         }
+        //= docs/spec/membership.md#hello
+        //# A receiver MUST refuse a hello whose index lies behind the member's time by more than
+        //# the dead time and the drift of the clocks.
         if hello.index.saturating_add(dead + drift) < expected {
             self.ask(id);
             return Err(Reason::IndexBehind);
@@ -351,6 +386,9 @@ impl View {
         }
         let events = &mut self.events;
         self.peers.retain(|id, peer| {
+            //= docs/spec/membership.md#hello
+            //# A member that was not heard for its dead time is dead, and a receiver MUST forget
+            //# it.
             let lives = now < peer.dies_at();
             if !lives && !peer.records.is_empty() {
                 let gone = gone(&peer.records, &RecordSet::default());
@@ -382,6 +420,9 @@ impl View {
         now: Instant,
         random: &mut Random,
     ) -> Option<(MemberId, [u8; 8])> {
+        //= docs/spec/membership.md#query
+        //# A node MUST NOT query more often than once in 300 ms on a link, or once in a hello
+        //# interval where that is shorter.
         if now < self.next_question() {
             return None;
         }
@@ -468,6 +509,10 @@ impl Peer {
                 if statement.generation == self.generation {
                     return Ok(None);
                 }
+                //= docs/spec/membership.md#statement
+                //# A receiver that holds an older generation than the base of a delta, or gets
+                //# another digest than the stated one, MUST keep the records it has and query the
+                //# member.
                 if self.generation < base {
                     return Err(Reason::GenerationGap);
                 }

@@ -148,6 +148,9 @@ impl<'a> Frame<'a> {
     }
 
     fn from_arp(destination: Mac, mac: Mac, arp: &ArpEthIpv4Packet) -> Parsed<Self> {
+        //= docs/spec/link.md#answers
+        //# A request or an answer whose stated link-layer address is not that of its frame MUST be
+        //# ignored.
         if arp.sender_mac != mac {
             return Err(Ignored::ForeignMac);
         }
@@ -205,6 +208,9 @@ impl<'a> Frame<'a> {
                 if source.is_unspecified() && stated.is_some() {
                     return Err(Ignored::Malformed);
                 }
+                //= docs/spec/link.md#answers
+                //# A request or an answer whose stated link-layer address is not that of its frame
+                //# MUST be ignored.
                 if stated.is_some_and(|stated| stated != mac) {
                     return Err(Ignored::ForeignMac);
                 }
@@ -271,6 +277,8 @@ impl<'a> Frame<'a> {
         if !to_group {
             return Err(Ignored::NotOurs);
         }
+        //= docs/spec/membership.md#transport
+        //# A node MUST ignore a message whose TTL or hop limit is not 255.
         if hop_limit != HOP_LIMIT {
             return Err(Ignored::HopLimit);
         }
@@ -320,6 +328,8 @@ pub fn answer(request: &Request, mac: Mac, own: Option<Ipv6Addr>) -> Option<Vec<
             let flags = NeighborAdvertisementHeader {
                 router: false,
                 solicited: true,
+                //= docs/spec/link.md#answers
+                //# The Override flag of an answer MUST be clear (RFC 4861 §7.2.4).
                 r#override: false,
             };
             Some(advertisement(
@@ -374,7 +384,12 @@ pub fn message(mac: Mac, source: IpAddr, payload: &[u8]) -> Vec<u8> {
             let mut ip = etherparse::Ipv4Header {
                 source: source.octets(),
                 destination: GROUP_IPV4.octets(),
+                //= docs/spec/membership.md#transport
+                //# A node MUST send every message with a TTL or hop limit of 255.
                 time_to_live: HOP_LIMIT,
+                //= docs/spec/membership.md#transport
+                //# A message MUST NOT be fragmented; records that do not fit one datagram are split
+                //# over several.
                 dont_fragment: true,
                 ..Default::default()
             };
@@ -388,6 +403,8 @@ pub fn message(mac: Mac, source: IpAddr, payload: &[u8]) -> Vec<u8> {
         }
         IpAddr::V6(source) => {
             let step = PacketBuilder::ethernet2(mac, ipv6_multicast_mac(GROUP_IPV6));
+            //= docs/spec/membership.md#transport
+            //# A node MUST send every message with a TTL or hop limit of 255.
             let step = step.ipv6(source.octets(), GROUP_IPV6.octets(), HOP_LIMIT);
             build(payload.len(), |out| {
                 step.udp(PORT, PORT).write(out, payload)

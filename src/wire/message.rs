@@ -95,11 +95,16 @@ impl Message {
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let mut reader = Reader::new(bytes);
         let first = reader.u8()?;
+        //= docs/spec/membership.md#header
+        //# A receiver MUST ignore a message of another version.
         if first >> 4 != VERSION {
             return Err(Error::Version(first >> 4));
         }
         let authentication = reader.u8()?;
         let stated = usize::from(reader.u16()?);
+        //= docs/spec/membership.md#header
+        //# A receiver MUST ignore a message whose length field is not the length of the datagram's
+        //# payload.
         if stated != bytes.len() {
             return Err(Error::Length {
                 stated,

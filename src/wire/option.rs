@@ -38,6 +38,9 @@ impl MessageOption {
                     Self::Nonces(nonces.to_vec())
                 }
                 Self::CERTIFICATE => Self::Certificate(value.to_vec()),
+                //= docs/spec/membership.md#statement
+                //# A receiver MUST keep the meaning of a statement that carries options that it
+                //# does not know, and ignore those options.
                 _ => Self::Unknown {
                     kind,
                     value: value.to_vec(),
