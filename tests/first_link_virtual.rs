@@ -60,6 +60,29 @@ fn an_answer_to_a_solicitation_has_override_clear_and_the_members_own_source() {
 }
 
 #[test]
+fn a_member_without_an_address_of_the_family_is_not_ranked() {
+    let mut net = Net::first_link(18, 3, SECOND);
+    let fault = net.now;
+    for host in [0, 1] {
+        net.hosts[host].state.ipv6 = None;
+        net.set_link(host, true);
+    }
+    net.run_for(SECOND);
+    assert_eq!(net.owner(V6), 2);
+    let announced = net.answers_since(fault, V6, true);
+    assert!(!announced.is_empty() && announced.iter().all(|(_, host)| *host == 2));
+    let since = net.now;
+    net.ask(STOCK, V6);
+    net.run_for(SECOND);
+    assert_eq!(net.answers_since(since, V6, false).len(), 1);
+    for host in 0..4 {
+        let (_, link) = net.hosts[host].node.links().next().unwrap();
+        assert_eq!(link.ranks(ip(V6)).len(), 1);
+        assert_eq!(link.ranks(ip(V4)).len(), 3);
+    }
+}
+
+#[test]
 fn later_requests_are_answered_by_later_ranks() {
     // Rank 1 and 2 are frozen a moment ago: nobody knows yet, and rank 3 answers the third.
     let mut net = Net::first_link(3, 4, 10 * SECOND);

@@ -483,6 +483,8 @@ fn own(member: &Member) -> Option<Own<'_>> {
     let candidate = Own {
         id: identity.id,
         mac: identity.mac,
+        ipv4: identity.ipv4.is_some(),
+        ipv6: identity.ipv6.is_some(),
         records: member.records(),
     };
     //= docs/spec/membership.md#the-member

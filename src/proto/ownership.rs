@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 use siphasher::sip::SipHasher24;
 
 use super::record_set::RecordSet;
-use super::view::View;
+use super::view::{Peer, View};
 use crate::addr::{self, Prefix};
 use crate::time::{Duration, Instant};
 use crate::wire::frame::Mac;
@@ -34,6 +34,10 @@ pub struct Own<'a> {
     pub id: MemberId,
     /// Its link-layer address.
     pub mac: Mac,
+    /// Whether it has an IPv4 address on the link.
+    pub ipv4: bool,
+    /// Whether it has an IPv6 address on the link.
+    pub ipv6: bool,
     /// What it serves.
     pub records: &'a RecordSet,
 }
@@ -72,6 +76,9 @@ pub fn score(member: MemberId, address: IpAddr) -> u64 {
 }
 
 /// The members of the longest prefix that contains `target`, best rank first.
+///
+/// A member without a unicast address of the target's family on the link cannot act for it: it
+/// has no address to answer from.
 pub fn ranks(target: IpAddr, own: Option<Own<'_>>, view: &View) -> Vec<Candidate> {
     let mut found: Vec<(Prefix, Candidate)> = Vec::new();
     let candidate = |id, mac, own, record: &Record| Candidate {
@@ -81,12 +88,15 @@ pub fn ranks(target: IpAddr, own: Option<Own<'_>>, view: &View) -> Vec<Candidate
         draining: record.draining,
         preference: record.preference,
     };
-    for (id, peer) in view.peers() {
+    let speaks = |ipv4, ipv6| if target.is_ipv4() { ipv4 } else { ipv6 };
+    let able = |(_, peer): &(MemberId, &Peer)| speaks(peer.ipv4().is_some(), peer.ipv6().is_some());
+    for (id, peer) in view.peers().filter(able) {
         if let Some((prefix, record)) = peer.records().longest_match(target) {
             found.push((prefix, candidate(id, peer.mac(), false, record)));
         }
     }
     if let Some(own) = own
+        && speaks(own.ipv4, own.ipv6)
         && let Some((prefix, record)) = own.records.longest_match(target)
     {
         found.push((prefix, candidate(own.id, own.mac, true, record)));

@@ -260,6 +260,11 @@ impl View {
             // A new life: nothing said in the last one counts, except that it was alive.
             before => Peer::new(now, statement, before.map(|peer| peer.records.clone())),
         };
+        // Which family it can no longer act for: IPv4, IPv6.
+        let lost = [
+            peer.ipv4.is_some() && statement.ipv4.is_none(),
+            peer.ipv6.is_some() && statement.ipv6.is_none(),
+        ];
         peer.take_in(now, id, statement);
         let records = peer.next_records(statement, max_records);
         let result = match records {
@@ -284,10 +289,13 @@ impl View {
                 let change = match (before.is_empty(), records.is_empty()) {
                     (true, false) => Some(Change::Joined),
                     (false, true) => Some(Change::Left),
-                    (false, false) if *before != records => Some(Change::Changed),
+                    (false, false) if *before != records || lost.contains(&true) => {
+                        Some(Change::Changed)
+                    }
                     _ => None,
                 };
-                let gone = gone(before, &records);
+                let lost_family = |prefix: &Prefix| lost[usize::from(prefix.addr().is_ipv6())];
+                let gone = gone(before, &records, lost_family);
                 self.events
                     .extend(change.map(|change| PeerEvent { id, change, gone }));
                 peer.records = records;
@@ -391,7 +399,7 @@ impl View {
             //# it.
             let lives = now < peer.dies_at();
             if !lives && !peer.records.is_empty() {
-                let gone = gone(&peer.records, &RecordSet::default());
+                let gone = gone(&peer.records, &RecordSet::default(), |_| true);
                 events.push_back(PeerEvent {
                     id: *id,
                     change: Change::Dead,
@@ -530,12 +538,13 @@ impl Peer {
     }
 }
 
-/// The prefixes that were served without draining, and now are not.
-fn gone(before: &RecordSet, after: &RecordSet) -> Vec<Prefix> {
-    let serves = |records: &RecordSet, prefix| records.get(&prefix).is_some_and(|r| !r.draining);
+/// The prefixes that were served without draining, and now are not, or cannot be any more.
+fn gone(before: &RecordSet, after: &RecordSet, lost: impl Fn(&Prefix) -> bool) -> Vec<Prefix> {
+    let serves =
+        |records: &RecordSet, prefix: &Prefix| records.get(prefix).is_some_and(|r| !r.draining);
     before
         .prefixes()
         .map(|(prefix, _)| prefix)
-        .filter(|prefix| serves(before, *prefix) && !serves(after, *prefix))
+        .filter(|prefix| serves(before, prefix) && (lost(prefix) || !serves(after, prefix)))
         .collect()
 }
