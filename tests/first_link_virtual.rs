@@ -59,6 +59,10 @@ fn an_answer_to_a_solicitation_has_override_clear_and_the_members_own_source() {
     );
 }
 
+//= docs/spec/link.md#ranks
+//= type=test
+//# A member MUST NOT be ranked for an address of a family that it has no unicast address of on the
+//# link.
 #[test]
 fn a_member_without_an_address_of_the_family_is_not_ranked() {
     let mut net = Net::first_link(18, 3, SECOND);

@@ -88,6 +88,9 @@ pub fn ranks(target: IpAddr, own: Option<Own<'_>>, view: &View) -> Vec<Candidate
         draining: record.draining,
         preference: record.preference,
     };
+    //= docs/spec/link.md#ranks
+    //# A member MUST NOT be ranked for an address of a family that it has no unicast address of on the
+    //# link.
     let speaks = |ipv4, ipv6| if target.is_ipv4() { ipv4 } else { ipv6 };
     let able = |(_, peer): &(MemberId, &Peer)| speaks(peer.ipv4().is_some(), peer.ipv6().is_some());
     for (id, peer) in view.peers().filter(able) {

@@ -40,6 +40,9 @@ pub(super) fn attach(index: u32, interface: &str) -> String {
 }
 
 /// Keeps the kernel's unicast probes for anycast addresses from leaving by a link (client).
+//= docs/spec/link.md#a-client-s-entries
+//# A client's kernel MUST NOT confirm an entry by asking the member that it leads to: unicast
+//# requests for the class do not leave the host.
 pub(super) fn end_entries(index: u32, interface: &str) -> String {
     format!(
         "table {TABLE} {{\n\
