@@ -52,6 +52,10 @@ fn main() -> ExitCode {
             no_entry_of_a_killed_client_outlives_60_s,
         ),
         (
+            "a_member_asks_from_its_own_address",
+            a_member_asks_from_its_own_address,
+        ),
+        (
             "a_killed_gate_closes_by_itself",
             a_killed_gate_closes_by_itself,
         ),
@@ -402,6 +406,37 @@ fn the_service_manager_is_told() -> Result<()> {
     Ok(())
 }
 
+fn a_member_asks_from_its_own_address() -> Result<()> {
+    let lab = lab()?;
+    let (one, two) = (lab.host("one"), lab.host("two"));
+    // A host that is asked notes the asker, under the address that it asks from.
+    let noted_own = || -> Result<bool> {
+        one.sh(
+            "ip neigh flush dev eth0; ping -c1 -W1 -I 198.18.0.1 10.15.46.2 >/dev/null || true",
+        )?;
+        let seen = two.sh("ip -4 neigh show dev eth0; ip neigh flush dev eth0")?;
+        Ok(seen.contains("10.15.46.1 "))
+    };
+    // Without a reverse route, two would not even look at a question from the anycast address.
+    two.sh("ip route add 198.18.0.0/16 dev eth0")?;
+    let _daemon = member(one)?;
+    serving(one, 3)?;
+    ensure!(
+        one.read("/proc/sys/net/ipv4/conf/eth0/arp_announce")?
+            .trim()
+            == "2"
+    );
+    one.sh("echo 0 >/proc/sys/net/ipv4/conf/eth0/arp_announce")?;
+    two.sh("ip neigh flush dev eth0")?;
+    ensure!(!noted_own()?, "what Linux does by itself");
+    one.sh("echo 2 >/proc/sys/net/ipv4/conf/eth0/arp_announce")?;
+    //= docs/spec/link.md#what-a-member-s-kernel-holds
+    //= type=test
+    //# A member's kernel MUST NOT use the address as the source of its own ARP requests.
+    ensure!(noted_own()?, "with the daemon's setting");
+    Ok(())
+}
+
 fn a_killed_gate_closes_by_itself() -> Result<()> {
     let lab = lab()?;
     let (one, two) = (lab.host("one"), lab.host("two"));
@@ -442,6 +477,9 @@ fn a_killed_gate_closes_by_itself() -> Result<()> {
     )
 }
 
+//= docs/spec/tcp.md#the-client
+//= type=test
+//# When a client's daemon ends or crashes, established connections MUST go on.
 fn connections_outlive_every_end_of_the_client() -> Result<()> {
     let lab = lab()?;
     let (one, two) = (lab.host("one"), lab.host("two"));
@@ -511,6 +549,10 @@ fn connections_outlive_every_end_of_the_client() -> Result<()> {
     Ok(())
 }
 
+//= docs/spec/link.md#a-client-s-entries
+//= type=test
+//# A client's kernel MUST NOT confirm an entry by asking the member that it leads to: unicast
+//# requests for the class do not leave the host.
 fn no_entry_of_a_killed_client_outlives_60_s() -> Result<()> {
     let lab = lab()?;
     let (one, two) = (lab.host("one"), lab.host("two"));

@@ -117,6 +117,10 @@ fn the_gate_takes_syns_to_what_is_served_and_nothing_else() {
         for to in [alone, inside] {
             let accepted = ask(Flags::SYN, to, 80).expect("an answer");
             assert_eq!(accepted.flags, Flags::SYN.and(Flags::ACK));
+            //= docs/spec/tcp.md#the-member
+            //= type=test
+            //# A member MUST treat a SYN to A as a SYN to its own unicast address, so that its
+            //# SYN-ACK comes from U.
             assert_eq!(accepted.source, at(own, 80));
             let end = Flags::RST;
             assert_eq!(
@@ -133,9 +137,16 @@ fn the_gate_takes_syns_to_what_is_served_and_nothing_else() {
                 Flags::SYN.and(Flags::ACK),
                 Flags::FIN,
             ] {
+                //= docs/spec/tcp.md#the-member
+                //= type=test
+                //# A member MUST discard every TCP segment to A but a SYN without ACK.
                 assert_eq!(ask(flags, to, 80), None, "{flags:?} to {to}");
             }
         }
+        //= docs/spec/link.md#what-a-member-s-kernel-holds
+        //= type=test
+        //# A packet to an anycast address that the host does not act for MUST be discarded
+        //# silently: no reset, no ICMP.
         assert_eq!(ask(Flags::SYN, not_served, 80), None, "RFC 1546: silence");
     }
     let counted = counters(member::TABLE).unwrap();
@@ -164,6 +175,10 @@ fn the_gate_closes_by_itself_and_at_once_when_told() {
         }
     }
     for [_, alone, inside, ..] in FAMILIES {
+        //= docs/spec/link.md#what-a-member-s-kernel-holds
+        //= type=test
+        //# A member's kernel MUST act for an address no longer than a dead time after the member's
+        //# last hello.
         wait_until("leases end", || !open(alone) && !open(inside));
     }
     // A lease that ended can begin again, and end at once.
@@ -298,6 +313,10 @@ fn arp_and_neighbour_discovery_are_hidden_as_told() {
     tables
         .hide(&prefixes(&["198.18.0.1/32", "198.18.0.0/24"]))
         .unwrap();
+    //= docs/spec/link.md#what-a-member-s-kernel-holds
+    //= type=test
+    //# A member's kernel MUST NOT answer ARP requests or neighbour solicitations for the address
+    //# itself.
     assert!(!answered(&wire));
     tables.show(&prefixes(&["198.18.0.0/24"])).unwrap();
     assert!(!answered(&wire));

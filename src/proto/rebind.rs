@@ -145,11 +145,15 @@ impl Rebind {
             service: segment.destination.port(),
             anycast: segment.destination.ip(),
         };
+        //= docs/spec/tcp.md#the-client
+        //# A SYN that is sent again before a SYN-ACK has come MUST go to the anycast address again.
         if segment.flags == Flags::SYN {
             return self.ask(now, key, segment);
         }
         match self.note(now, key, segment.flags, true) {
             Some(member) => Verdict::RewriteDestination(member),
+            //= docs/spec/tcp.md#the-client
+            //# A client MUST send to an anycast address no segment but a SYN without ACK.
             None => Verdict::Drop(Reason::NotASyn),
         }
     }
@@ -161,6 +165,9 @@ impl Rebind {
             return Verdict::Drop(Reason::AnycastSource);
         }
         let ends = (segment.destination, segment.source);
+        //= docs/spec/tcp.md#the-client
+        //# A connection that matches a segment fully MUST get it, whatever anycast connections
+        //# there are.
         if other {
             // A connection of ours with the same ends is over, or it would not have come up.
             self.members.remove(&ends);
@@ -183,9 +190,14 @@ impl Rebind {
         if !answer && !refusal {
             return Verdict::Pass;
         }
+        //= docs/spec/tcp.md#the-client
+        //# A SYN-ACK from another member MUST be answered with a reset to that member.
         let Some(anycast) = self.asked(segment) else {
             return Verdict::Pass;
         };
+        //= docs/spec/tcp.md#the-client
+        //# A reset that answers the SYN MUST refuse the connection at once, as it does between
+        //# unicast addresses.
         if refusal {
             self.forget(key(anycast));
         } else {
@@ -245,6 +257,8 @@ impl Rebind {
             service: segment.source.port(),
             anycast,
         });
+        //= docs/spec/tcp.md#the-client
+        //# A SYN-ACK with a wrong acknowledgement number MUST NOT decide anything.
         let acknowledged = |flow: &Flow| match flow.state {
             State::Asked { sequence, length } => {
                 let beyond = segment
@@ -261,6 +275,9 @@ impl Rebind {
             .map(|(key, _)| key.anycast)
     }
 
+    //= docs/spec/tcp.md#the-client
+    //# After that every segment of the connection MUST go to that unicast address, and the
+    //# connection MUST NOT move again.
     fn bind(&mut self, now: Instant, key: Key, member: SocketAddr) {
         let state = State::Bound {
             member: member.ip(),

@@ -165,6 +165,9 @@ fn accept(world: &mut dyn World, connection: usize, syn: &Segment, member: Socke
 fn talk(world: &mut dyn World, connection: usize, member: SocketAddr) -> Segment {
     world.write(connection);
     let data = world.sent(false);
+    //= docs/spec/tcp.md#the-client
+    //= type=test
+    //# A client MUST send to an anycast address no segment but a SYN without ACK.
     assert_eq!((data.length, data.destination), (1, member));
     let before = world.readable(connection);
     world.deliver(reply(&data, Flags::ACK, 1));
@@ -179,6 +182,9 @@ fn talk(world: &mut dyn World, connection: usize, member: SocketAddr) -> Segment
 fn is_reset(world: &mut dyn World, segment: Segment) {
     world.deliver(segment);
     let rst = world.sent(false);
+    //= docs/spec/tcp.md#the-client
+    //= type=test
+    //# A SYN-ACK from another member MUST be answered with a reset to that member.
     assert_eq!((rst.flags, rst.destination), (Flags::RST, segment.source));
     assert_eq!(rst.sequence, segment.acknowledgement);
 }
@@ -205,6 +211,10 @@ fn close(world: &mut dyn World, connection: usize, member: SocketAddr) -> Segmen
     last
 }
 
+//= docs/spec/tcp.md#the-client
+//= type=test
+//# After that every segment of the connection MUST go to that unicast address, and the connection
+//# MUST NOT move again.
 fn two_answers(world: &mut dyn World) {
     let (connection, syn) = connect(world);
     let Names { one, two, .. } = world.names();
@@ -221,6 +231,9 @@ fn lost_syn_ack(world: &mut dyn World) {
         one, two, anycast, ..
     } = world.names();
     let again = world.sent(true);
+    //= docs/spec/tcp.md#the-client
+    //= type=test
+    //# A SYN that is sent again before a SYN-ACK has come MUST go to the anycast address again.
     assert_eq!((again.flags, again.destination), (Flags::SYN, anycast));
     assert_eq!(again.sequence, syn.sequence);
     accept(world, connection, &syn, two);
@@ -241,6 +254,9 @@ fn repeated_syn_ack(world: &mut dyn World) {
 fn forged_syn_ack(world: &mut dyn World) {
     let (connection, syn) = connect(world);
     let Names { one, two, .. } = world.names();
+    //= docs/spec/tcp.md#the-client
+    //= type=test
+    //# A SYN-ACK with a wrong acknowledgement number MUST NOT decide anything.
     for (forger, off) in [(two, 1), (one, 1_000), (one, u32::MAX)] {
         is_reset(world, answer(&syn, forger, Flags::SYN.and(Flags::ACK), off));
         assert_eq!(world.seen(connection), Seen::Connecting);
@@ -266,6 +282,10 @@ fn anycast_source(world: &mut dyn World) {
     accept(world, connection, &syn, one);
 }
 
+//= docs/spec/tcp.md#the-client
+//= type=test
+//# A reset that answers the SYN MUST refuse the connection at once, as it does between unicast
+//# addresses.
 fn refused(world: &mut dyn World) {
     let (connection, syn) = connect(world);
     world.deliver(answer(
@@ -341,6 +361,10 @@ fn direct_connection(world: &mut dyn World) {
     assert_eq!(direct_syn.destination, one);
     accept(world, direct, &direct_syn, one);
     let (connection, syn) = connect(world);
+    //= docs/spec/tcp.md#the-client
+    //= type=test
+    //# A connection that matches a segment fully MUST get it, whatever anycast connections there
+    //# are.
     // Both ends are those of the direct connection: it gets the segment.
     world.deliver(syn_ack(&syn, one));
     let ack = world.sent(false);
@@ -401,6 +425,9 @@ fn repeated_fin(world: &mut dyn World) {
     assert_eq!((ack.flags, ack.destination), (Flags::ACK, one));
 }
 
+//= docs/spec/tcp.md#the-client
+//= type=test
+//# When a client's daemon ends or crashes, established connections MUST go on.
 fn restart_connected(world: &mut dyn World) {
     let (connection, syn) = connect(world);
     let Names { one, two, .. } = world.names();

@@ -148,6 +148,8 @@ impl Kernel {
 
     /// A member must not ask by ARP *from* an anycast address: its neighbours would learn it.
     pub(super) fn settle_member_link(&mut self, name: &str) -> Result<(), Failure> {
+        //= docs/spec/link.md#what-a-member-s-kernel-holds
+        //# A member's kernel MUST NOT use the address as the source of its own ARP requests.
         let set = sysctl::set(&mut self.dir, &sysctl::arp_announce(name), "2");
         set.map_err(|error| Failure::io("kernel setting", &error))
     }

@@ -34,6 +34,8 @@ use crate::addr::Class;
 pub const TABLE: &str = "inet hamp_client";
 
 /// Loads the client's rules, or replaces them and keeps the connections of a daemon before us.
+//= docs/spec/tcp.md#the-client
+//# When a client's daemon ends or crashes, established connections MUST go on.
 pub fn text(class: &Class) -> String {
     let mut text = format!(
         "# Chains are replaced, maps are kept: they carry established connections.\n\
@@ -140,6 +142,8 @@ fn maps(f: &Family) -> String {
     )
 }
 
+//= docs/spec/tcp.md#the-client
+//# A client MUST send to an anycast address no segment but a SYN without ACK.
 fn out_chains(f: &Family) -> String {
     let Family { n, ip, source, .. } = f;
     let key = format!("{source} . tcp sport . tcp dport");
@@ -197,6 +201,8 @@ fn out_chains(f: &Family) -> String {
     )
 }
 
+//= docs/spec/tcp.md#the-client
+//# A SYN-ACK from another member MUST be answered with a reset to that member.
 fn in_chains(f: &Family) -> String {
     let Family {
         n, ip, destination, ..

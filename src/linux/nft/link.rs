@@ -57,6 +57,9 @@ pub(super) fn end_entries(index: u32, interface: &str) -> String {
 }
 
 /// Hides requests for the set's elements `prefixes` from the kernel (member).
+//= docs/spec/link.md#what-a-member-s-kernel-holds
+//# A member's kernel MUST NOT answer ARP requests or neighbour solicitations for the address
+//# itself.
 pub(super) fn hide(prefixes: &[Prefix]) -> String {
     served("add", prefixes)
 }

@@ -24,6 +24,14 @@ pub const TABLE: &str = "inet hamp_member";
 pub type Unicast = (String, IpAddr);
 
 /// Loads the gate, closed for every address of `class`; replaces an earlier one.
+//= docs/spec/link.md#what-a-member-s-kernel-holds
+//# A packet to an anycast address that the host does not act for MUST be discarded silently: no
+//# reset, no ICMP.
+//= docs/spec/tcp.md#the-member
+//# A member MUST treat a SYN to A as a SYN to its own unicast address, so that its SYN-ACK comes
+//# from U.
+//= docs/spec/tcp.md#the-member
+//# A member MUST discard every TCP segment to A but a SYN without ACK.
 pub fn text(class: &Class) -> String {
     let mut text = format!(
         "add table {TABLE}\n\
@@ -88,6 +96,9 @@ const COUNTERS: [(&str, &str); 3] = [
 ];
 
 /// Keeps the gate open for the set's elements `prefixes` for `lasts` from now, at least 1 ms.
+//= docs/spec/link.md#what-a-member-s-kernel-holds
+//# A member's kernel MUST act for an address no longer than a dead time after the member's last
+//# hello.
 pub(super) fn lease(prefixes: &[Prefix], lasts: Duration) -> String {
     let lasts = lasts.as_millis().max(1);
     // Adding does not renew the timeout of an element that is there: take it away first, and for

@@ -117,6 +117,9 @@ fn every_segment_in_every_state() {
                 true => machine.handle_outgoing(at(1), &segment),
                 false => machine.handle_incoming(at(1), &segment, false),
             };
+            //= docs/spec/tcp.md#the-client
+            //= type=test
+            //# A client MUST send to an anycast address no segment but a SYN without ACK.
             assert_eq!(verdict, expected, "{what} in state {state}");
         }
     }
