@@ -1,8 +1,9 @@
 //! Frames on links, with the kernel's time of each.
 //!
-//! One packet socket per port of a switch, each with a filter for its port (a socket of our own buffer each, so a burst on
-//! one link does not push out another's), all read by one thread. Frames the kernel had to drop are counted: an analysis
-//! that rests on a capture says so if it is not whole.
+//! One packet socket per port of a switch, each with a filter for its port (a socket of our own
+//! buffer each, so a burst on one link does not push out another's), all read by one thread. Frames
+//! the kernel had to drop are counted: an analysis that rests on a capture says so if it is not
+//! whole.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -36,7 +37,8 @@ use crate::lab::{Lab, mac_text};
 
 /// Bytes of each frame kept in memory; files get all.
 pub const KEPT: usize = 192;
-/// What a socket asks the kernel to hold for it, in bytes; an ordinary user gets `net.core.rmem_max` instead.
+/// What a socket asks the kernel to hold for it, in bytes; an ordinary user gets
+/// `net.core.rmem_max` instead.
 const BUFFER: usize = 8 << 20;
 /// Length of `sll_pkttype` for frames the port sends (linux/if_packet.h, PACKET_OUTGOING).
 const OUTGOING: u8 = 4;
@@ -123,7 +125,8 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Starts to capture the links of `switch`; with `files`, also to `HOST.pcapng` in that directory.
+    /// Starts to capture the links of `switch`; with `files`, also to `HOST.pcapng` in that
+    /// directory.
     pub fn start(lab: &Lab, switch: &str, files: Option<&Path>) -> Result<Self> {
         let ends = lab
             .hosts()
@@ -258,7 +261,8 @@ impl Tap {
         let family = AddressFamily::Packet;
         let socket = socket(family, SockType::Raw, flags, SockProtocol::EthAll)
             .context("packet socket (CAP_NET_RAW)")?;
-        // Classic BPF: load the interface index (SKF_AD_OFF + SKF_AD_IFINDEX), compare, keep all or nothing.
+        // Classic BPF: load the interface index (SKF_AD_OFF + SKF_AD_IFINDEX), compare, keep all or
+        // nothing.
         let filter = [
             SockFilter::new(0x20, 0, 0, 0xffff_f008),
             SockFilter::new(0x15, 0, 1, index),

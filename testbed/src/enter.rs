@@ -1,8 +1,9 @@
 //! Getting the right to make namespaces, as root or as an ordinary user.
 //!
-//! The kernel allows a new user namespace only to a process with one thread, so [`enter`] belongs at the start of `main`.
-//! Inside, one user id exists: 0, which is the user who started us. Programs that change to another user (sshd's privilege
-//! separation) cannot work there, and [`is_mapped`] tells.
+//! The kernel allows a new user namespace only to a process with one thread, so [`enter`] belongs
+//! at the start of `main`. Inside, one user id exists: 0, which is the user who started us.
+//! Programs that change to another user (sshd's privilege separation) cannot work there, and
+//! [`is_mapped`] tells.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +26,8 @@ pub enum Privilege {
 static ENTERED: AtomicBool = AtomicBool::new(false);
 static MAPPED: AtomicBool = AtomicBool::new(false);
 
-/// Enters a private network namespace, through a user namespace where needed. Errors name the remedy.
+/// Enters a private network namespace, through a user namespace where needed. Errors name the
+/// remedy.
 ///
 /// A second call does nothing.
 pub fn enter(privilege: Privilege) -> Result<()> {
@@ -69,7 +71,8 @@ fn enter_user() -> Result<()> {
         bail!("{threads} threads exist: the user namespace must be entered before the second one");
     }
     unshare(CloneFlags::CLONE_NEWUSER).map_err(|error| refused(error, "a user namespace"))?;
-    // An unprivileged process must give up setgroups() before it may write its group map (user_namespaces(7)).
+    // An unprivileged process must give up setgroups() before it may write its group map
+    // (user_namespaces(7)).
     fs::write("/proc/self/setgroups", "deny").map_err(|e| refused_io(&e, "setgroups"))?;
     fs::write("/proc/self/uid_map", format!("0 {uid} 1"))
         .map_err(|e| refused_io(&e, "its user map"))?;

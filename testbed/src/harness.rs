@@ -1,8 +1,9 @@
 //! A test runner for tests in namespaces, with the manners of the standard one.
 //!
-//! The standard runner has threads before a test's first line, and the kernel lets only a process with one thread into a new
-//! user namespace. A test binary with `harness = false` calls [`main`] instead: it enters first, then runs the tests one after
-//! the other. What this machine cannot do is printed as ignored, with the reason.
+//! The standard runner has threads before a test's first line, and the kernel lets only a process
+//! with one thread into a new user namespace. A test binary with `harness = false` calls [`main`]
+//! instead: it enters first, then runs the tests one after the other. What this machine cannot do
+//! is printed as ignored, with the reason.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -30,7 +31,8 @@ pub fn skip(why: impl Into<String>) -> anyhow::Error {
     anyhow::Error::new(Skip(why.into()))
 }
 
-/// What the standard runner's command line asks for, as far as it concerns us; other options are accepted and ignored.
+/// What the standard runner's command line asks for, as far as it concerns us; other options are
+/// accepted and ignored.
 #[derive(Debug, Default)]
 struct Wanted {
     filters: Vec<String>,
@@ -122,8 +124,8 @@ pub fn main(tests: &[Test]) -> ExitCode {
     }
     let verdict = if failed == 0 { "ok" } else { "FAILED" };
     println!(
-        "\ntest result: {verdict}. {passed} passed; {failed} failed; {ignored} ignored; 0 measured; \
-         {filtered} filtered out; finished in {:.2}s\n",
+        "\ntest result: {verdict}. {passed} passed; {failed} failed; {ignored} ignored; \
+         0 measured; {filtered} filtered out; finished in {:.2}s\n",
         start.elapsed().as_secs_f64()
     );
     if failed == 0 {

@@ -1,8 +1,9 @@
 //! One host: the thread that holds it, and what can be done in it.
 //!
-//! The holding thread makes the namespaces and starts the host's first process, whose parent-death signal is tied to that
-//! thread. It stays, because a program can be started in a host only by a thread that lives there, and because a thread
-//! whose children go to another process namespace can start no threads: the holder does nothing but take jobs.
+//! The holding thread makes the namespaces and starts the host's first process, whose parent-death
+//! signal is tied to that thread. It stays, because a program can be started in a host only by a
+//! thread that lives there, and because a thread whose children go to another process namespace can
+//! start no threads: the holder does nothing but take jobs.
 
 use std::fs::File;
 use std::io::Read;
@@ -161,7 +162,8 @@ fn found(name: &str) -> Result<(Child, File)> {
     Ok((first, netns))
 }
 
-/// Kernel defaults that interfaces made later inherit: addresses usable at once, nothing learned from routers.
+/// Kernel defaults that interfaces made later inherit: addresses usable at once, nothing learned
+/// from routers.
 fn defaults() -> Result<()> {
     for (key, value) in [
         ("ipv6/conf/default/accept_dad", "0"),
@@ -201,7 +203,8 @@ impl Host {
         all.find(|a| a.is_ipv6() == v6)
     }
 
-    /// Does `job` on the holding thread: inside all namespaces of the host. It must not start threads.
+    /// Does `job` on the holding thread: inside all namespaces of the host. It must not start
+    /// threads.
     pub fn inside<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         let (tell, told) = mpsc::channel();
         let job = Box::new(move || drop(tell.send(job())));
@@ -212,7 +215,8 @@ impl Host {
             .map_err(|_| anyhow!("host {}: its job ended without an answer", self.name))
     }
 
-    /// A new thread whose sockets are the host's (its files and processes are the lab's): load, probes, captures.
+    /// A new thread whose sockets are the host's (its files and processes are the lab's): load,
+    /// probes, captures.
     pub fn thread<T: Send + 'static>(
         &self,
         name: &str,
@@ -234,7 +238,8 @@ impl Host {
         Ok(thread)
     }
 
-    /// A command line ready to run in this host: its path, its name, no input, a process group of its own.
+    /// A command line ready to run in this host: its path, its name, no input, a process group of
+    /// its own.
     fn command(&self, argv: &[String]) -> Result<Command> {
         let (program, arguments) = argv.split_first().context("empty command")?;
         let mut command = Command::new(program);
@@ -361,10 +366,11 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // The end of the queue ends the holder, which ends the first process, which ends all others.
+        // The end of the queue ends the holder, which ends the first process, which ends all
+        // others.
         drop(self.jobs.take());
-        // The first process of a process namespace is not gone before all others are collected, and those that we started
-        // are ours to collect.
+        // The first process of a process namespace is not gone before all others are collected, and
+        // those that we started are ours to collect.
         let children = self
             .children
             .get_mut()

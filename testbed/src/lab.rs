@@ -1,7 +1,7 @@
 //! Wiring: which hosts there are, what they are plugged into, and the cable that is pulled.
 //!
-//! Building is fast because little is started: hosts start side by side, all links are made by one `ip -batch`, and each
-//! host sets its addresses with one more.
+//! Building is fast because little is started: hosts start side by side, all links are made by one
+//! `ip -batch`, and each host sets its addresses with one more.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -36,7 +36,8 @@ struct Node {
 }
 
 impl Builder {
-    /// Adds an Ethernet switch: a host with a bridge `br0` and a port for each link, named after the host at its end.
+    /// Adds an Ethernet switch: a host with a bridge `br0` and a port for each link, named after
+    /// the host at its end.
     #[must_use]
     pub fn switch(mut self, name: &str) -> Self {
         self.nodes.push(Node {
@@ -58,7 +59,8 @@ impl Builder {
         self
     }
 
-    /// Plugs the host named last into a switch, with these addresses (`10.0.0.1/24`, without duplicate detection).
+    /// Plugs the host named last into a switch, with these addresses (`10.0.0.1/24`, without
+    /// duplicate detection).
     #[must_use]
     pub fn link(mut self, switch: &str, addresses: &[&str]) -> Self {
         if let Some(node) = self.nodes.last_mut() {
@@ -129,7 +131,8 @@ impl Lab {
     /// A host or switch by its name.
     ///
     /// # Panics
-    /// If the lab has none of that name: the caller described the lab itself. [`Lab::find`] does not panic.
+    /// If the lab has none of that name: the caller described the lab itself. [`Lab::find`] does
+    /// not panic.
     pub fn host(&self, name: &str) -> &Host {
         // NOTE(unwrap): the names come from the same program that described the lab.
         self.find(name)
@@ -141,7 +144,8 @@ impl Lab {
         self.hosts.iter().find(|h| h.name() == name)
     }
 
-    /// Pulls the cable of a host's interface at the switch (false) or plugs it in again (true): the host sees no carrier.
+    /// Pulls the cable of a host's interface at the switch (false) or plugs it in again (true): the
+    /// host sees no carrier.
     pub fn carrier(&self, host: &str, interface: &str, up: bool) -> Result<()> {
         let host = self.host(host);
         let end = host.interfaces.iter().find(|i| i.name == interface);
@@ -174,8 +178,8 @@ impl Lab {
                 // NOTE(unwrap): writing to a String cannot fail, here and below.
                 writeln!(
                     links,
-                    "link add name {port} netns {switch_pid} type veth peer name {name} address {mac} \
-                     netns {pid}"
+                    "link add name {port} netns {switch_pid} type veth peer name {name} \
+                     address {mac} netns {pid}"
                 )
                 .unwrap();
                 writeln!(inner[at], "link set dev {port} master br0 up").unwrap();

@@ -1,8 +1,9 @@
 //! Networks as a library: hosts, switches, links and their faults on one Linux machine.
 //!
-//! A [`Lab`] is a set of hosts on Ethernet switches. Each host is a child process of ours in network, mount, process and
-//! host name namespaces of its own: it has its own addresses, routes, rules, `/run`, `/tmp` and process numbers, and
-//! unmodified programs run in it. Links are veth pairs into a Linux bridge that is itself a host.
+//! A [`Lab`] is a set of hosts on Ethernet switches. Each host is a child process of ours in
+//! network, mount, process and host name namespaces of its own: it has its own addresses, routes,
+//! rules, `/run`, `/tmp` and process numbers, and unmodified programs run in it. Links are veth
+//! pairs into a Linux bridge that is itself a host.
 //!
 //! ```no_run
 //! testbed::init(); // first line of main: this process may be meant to become a host
@@ -17,26 +18,32 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 //!
-//! **No privilege.** [`enter`] moves an ordinary user into a user namespace, where it may make all the others. Root skips
-//! that step and walks the same path.
+//! **No privilege.** [`enter`] moves an ordinary user into a user namespace, where it may make all
+//! the others. Root skips that step and walks the same path.
 //!
-//! **Nothing stays behind.** No namespace has a name in the file system and no host has a file outside its private mounts.
-//! A host is held by one thread of the lab and dies with it (parent-death signal), also when the lab gets `kill -9`, and
-//! the kernel ends every process of a process namespace with its first one.
+//! **Nothing stays behind.** No namespace has a name in the file system and no host has a file
+//! outside its private mounts. A host is held by one thread of the lab and dies with it
+//! (parent-death signal), also when the lab gets `kill -9`, and the kernel ends every process of a
+//! process namespace with its first one.
 //!
-//! **No second binary.** Hosts, and hamp itself inside them, are this program executing itself: [`init`] looks at the
-//! arguments and at the name it was called by.
+//! **No second binary.** Hosts, and hamp itself inside them, are this program executing itself:
+//! [`init`] looks at the arguments and at the name it was called by.
 //!
-//! Files: [`mod@enter`] privileges, `init` the first process of a host, [`host`] and [`process`] what runs there, [`lab`] wiring,
-//! [`capture`] frames on links, [`wait`] bounded waits, [`harness`] tests that need a namespace before their first thread.
+//! Files: [`mod@enter`] privileges, `init` the first process of a host, [`host`] and [`process`]
+//! what runs there, [`lab`] wiring, [`capture`] frames on links, [`wait`] bounded waits,
+//! [`harness`] tests that need a namespace before their first thread, [`check`] what a machine
+//! lacks, [`scenario`] the labs of `hamp-lab`, [`report`] what they leave.
 
 pub mod capture;
+pub mod check;
 pub mod enter;
 pub mod harness;
 pub mod host;
 mod init;
 pub mod lab;
 pub mod process;
+pub mod report;
+pub mod scenario;
 pub mod wait;
 
 pub use enter::{Privilege, enter};

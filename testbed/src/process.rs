@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use crate::wait;
@@ -24,7 +24,8 @@ pub struct Output {
 }
 
 impl Output {
-    /// Standard output of a command that succeeded; the error carries its status and standard error.
+    /// Standard output of a command that succeeded; the error carries its status and standard
+    /// error.
     pub fn ok(self) -> Result<String> {
         if !self.status.success() {
             bail!("{}: {}", self.status, self.stderr.trim_end());
@@ -79,12 +80,12 @@ impl Process {
         locked(&self.child).try_wait().ok().flatten()
     }
 
-    /// Sends a signal to it and to the processes it started.
+    /// Sends a signal to it alone, not to the processes it started.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         if self.exited().is_some() {
             bail!("{} has ended", self.name);
         }
-        killpg(self.pid, signal).with_context(|| format!("{signal} to {}", self.name))
+        kill(self.pid, signal).with_context(|| format!("{signal} to {}", self.name))
     }
 
     /// `kill -9`, and waits for its end.
@@ -96,7 +97,8 @@ impl Process {
         self.wait(Duration::from_secs(5))
     }
 
-    /// Asks it to end (SIGTERM) and waits; past `limit` it is an error and the process is left alone.
+    /// Asks it to end (SIGTERM) and waits; past `limit` it is an error and the process is left
+    /// alone.
     pub fn terminate(&self, limit: Duration) -> Result<ExitStatus> {
         if let Some(status) = self.exited() {
             return Ok(status);
@@ -138,7 +140,8 @@ pub(crate) fn locked(child: &Mutex<Child>) -> std::sync::MutexGuard<'_, Child> {
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Collects what `child` writes until it ends, at most for `limit`; then it is killed and that is an error.
+/// Collects what `child` writes until it ends, at most for `limit`; then it is killed and that is
+/// an error.
 pub(crate) fn collect(name: &str, mut child: Child, limit: Duration) -> Result<Output> {
     let pid = Pid::from_raw(child.id().cast_signed());
     let (out, err) = (child.stdout.take(), child.stderr.take());

@@ -7,7 +7,8 @@ use anyhow::{Result, bail};
 /// How often a condition is looked at.
 const EVERY: Duration = Duration::from_millis(10);
 
-/// Looks at `condition` until it gives a value, at most for `limit`; the error names `what` was awaited.
+/// Looks at `condition` until it gives a value, at most for `limit`; the error names `what` was
+/// awaited.
 pub fn until<T>(
     what: &str,
     limit: Duration,

@@ -148,7 +148,8 @@ fn captures_name_links_and_times() -> Result<()> {
     ensure!(seen.lost == 0, "{} frames lost", seen.lost);
     let names: Vec<_> = seen.links.iter().map(|l| l.host.as_str()).collect();
     ensure!(names == ["a", "b"], "links {names:?}");
-    // The ARP request leaves a (link 0, from the host) and reaches b (link 1, to the host), in that order.
+    // The ARP request leaves a (link 0, from the host) and reaches b (link 1, to the host), in that
+    // order.
     let arp = |link: usize, from_host: bool| {
         let hit = |f: &&testbed::capture::Frame| {
             f.link == link && f.from_host == from_host && f.bytes[12..14] == [0x08, 0x06]

@@ -1,0 +1,181 @@
+//! `first-link`: the main job on real input.
+//!
+//! ```text
+//!    s1       s2       s3      client    stock
+//!   .11      .12      .13       .100     .101     10.15.46.0/24, fd15:46::/64
+//!    |        |        |         |         |
+//!   -+--------+--------+---------+---------+-     one bridge, each link captured
+//! ```
+//! s1, s2 and s3 serve 198.18.0.1 and 2001:2:0:1546::1 with nginx, named and sshd; `client` runs
+//! hamp as a client, `stock` knows nothing of it and forgets its neighbour entries all the time.
+//! While both ask at a steady rate, the member that answers leaves, is killed with its servers, is
+//! killed alone, freezes, and has its cable pulled; each time it comes back.
+//!
+//! Files: `services` the servers and programs, `load` the requests, `round` the story, `wire` what
+//! the captures say, `analysis` from all that to figures and checks, `view` what a person sees.
+
+mod analysis;
+mod load;
+mod round;
+mod services;
+mod view;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::Options;
+use crate::capture::Stamp;
+use crate::report::{Run, Unsupported};
+use crate::{Host, enter};
+use view::View;
+
+/// The IPv4 address that the members share.
+pub(crate) const A4: &str = "198.18.0.1";
+/// The IPv6 address that the members share.
+pub(crate) const A6: &str = "2001:2:0:1546::1";
+/// The members; the first is preferred.
+const MEMBERS: [&str; 3] = ["s1", "s2", "s3"];
+/// What a loss window may last beyond the dead time.
+const SLACK: Duration = Duration::from_millis(200);
+/// Hellos that may be missed.
+const DEAD_HELLOS: u32 = 3;
+
+/// What a phase of the story may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Nothing happens: nothing is lost and one member answers.
+    Quiet,
+    /// Something orderly happens: nothing is lost, and another member may become the one that
+    /// answers.
+    Orderly,
+    /// Something breaks: requests sent in the window may be lost.
+    Fault,
+}
+
+/// A phase of the story.
+#[derive(Clone, Debug)]
+struct Mark {
+    /// What happened at its beginning.
+    name: String,
+    /// What it may cost.
+    kind: Kind,
+    /// The member it happened to.
+    host: Option<&'static str>,
+    /// Its beginning: for a fault, stamped right before it.
+    from: Stamp,
+    /// From here to the end one member must answer, and each question draws one answer.
+    settled: Stamp,
+    /// Its end.
+    to: Stamp,
+}
+
+/// Dead time and slack: the window after a fault in which requests may be lost.
+fn window(hello: Duration) -> Duration {
+    hello * DEAD_HELLOS + SLACK
+}
+
+/// Runs it: once with hellos at 50 ms, and unless `quick` once more at 1 s before that.
+pub(super) fn run(options: &Options) -> Result<Run> {
+    let started = Stamp::now();
+    let mut view = View::new(options, started);
+    let mut run = Run {
+        schema: "hamp-lab.run/1",
+        scenario: "first-link".into(),
+        seed: 0,
+        started_unix_ms: started.0 / 1_000_000,
+        took_ms: 0,
+        privilege: if enter::is_mapped() {
+            "user namespace"
+        } else {
+            "root"
+        }
+        .into(),
+        quick: options.quick,
+        versions: BTreeMap::new(),
+        phases: Vec::new(),
+        takeovers: Vec::new(),
+        programs: Vec::new(),
+        checks: Vec::new(),
+        unsupported: Vec::new(),
+        passed: false,
+    };
+    if enter::is_mapped() {
+        run.unsupported.push(Unsupported {
+            what: "ssh to sshd".into(),
+            reason: "sshd changes to another user before it knows who logs in, and a user \
+                     namespace of an ordinary user has one user only; run as root"
+                .into(),
+        });
+    }
+    let hellos: &[u64] = if options.quick { &[50] } else { &[1000, 50] };
+    for (index, hello) in hellos.iter().enumerate() {
+        let last = index + 1 == hellos.len();
+        let hello = Duration::from_millis(*hello);
+        let round = round::Round::build(options, hello)?;
+        if index == 0 {
+            run.versions = versions(round.host("client"));
+        }
+        let (told, lab) = round.play(&mut view, last)?;
+        analysis::add(&mut run, &told, started);
+        view.round(&run, hello);
+        if last && options.keep {
+            keep(&lab)?;
+        }
+    }
+    run.passed = run.checks.iter().all(|c| c.passed);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a duration"
+    )]
+    let took = Stamp::now().ms_since(started) as u64;
+    run.took_ms = took;
+    view.end(&run);
+    Ok(run)
+}
+
+/// A shell on the client, with what one needs to look at the others.
+fn keep(lab: &crate::Lab) -> Result<()> {
+    println!("\nThe lab stays until you leave this shell (on client). From another terminal:");
+    for host in lab.hosts() {
+        println!("  {:8} {}", host.name(), look(host, ""));
+    }
+    lab.host("client").shell(None)
+}
+
+/// The command line that runs `command` in a host, for another terminal of the same user.
+fn look(host: &Host, command: &str) -> String {
+    let user = if enter::is_mapped() {
+        " -U --preserve-credentials"
+    } else {
+        ""
+    };
+    format!("nsenter -t {}{user} -n -m -u -p {command}", host.pid())
+        .trim_end()
+        .to_owned()
+}
+
+/// What takes part, as it says itself.
+fn versions(host: &Host) -> BTreeMap<String, String> {
+    let mut versions = BTreeMap::new();
+    versions.insert("hamp".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    let asks = [
+        ("linux", "uname -r"),
+        ("nft", "nft --version"),
+        ("iproute2", "ip -V"),
+        ("nginx", "nginx -v 2>&1"),
+        ("named", "named -v"),
+        ("curl", "curl --version"),
+        ("dig", "dig -v 2>&1"),
+        ("ssh", "ssh -V 2>&1"),
+    ];
+    for (name, ask) in asks {
+        let said = host.sh(ask).unwrap_or_default();
+        let first = said.lines().next().unwrap_or("").trim();
+        versions.insert(name.into(), first.chars().take(80).collect());
+    }
+    versions
+}

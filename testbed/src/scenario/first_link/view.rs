@@ -1,0 +1,352 @@
+//! What a person sees: a drawing that is renewed on a terminal, lines elsewhere, a table at the end.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, Write};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::load::Request;
+use super::{Kind, Mark};
+use crate::capture::Stamp;
+use crate::report::{Check, Run};
+use crate::scenario::Options;
+
+/// Columns and lines that everything fits into.
+const WIDTH: usize = 80;
+const LINES: usize = 40;
+/// Characters of the strip of answers.
+const STRIP: usize = 72;
+/// How often the drawing is renewed.
+const RENEW: Duration = Duration::from_millis(250);
+
+/// The story as it is told.
+pub(super) struct View {
+    draw: bool,
+    to_stderr: bool,
+    started: Stamp,
+    hello: Duration,
+    /// Requests that were looked at.
+    seen: usize,
+    owners: BTreeMap<u8, String>,
+    /// By family and slot: members that answered, and whether something was lost.
+    slots: [BTreeMap<u64, (String, bool)>; 2],
+    lines: Vec<String>,
+    /// Phases whose result has been told.
+    told: usize,
+    drawn: Instant,
+}
+
+impl View {
+    /// A view of a run that began at `started`.
+    pub(super) fn new(options: &Options, started: Stamp) -> Self {
+        Self {
+            draw: options.draw,
+            to_stderr: options.to_stderr,
+            started,
+            hello: Duration::ZERO,
+            seen: 0,
+            owners: BTreeMap::new(),
+            slots: Default::default(),
+            lines: Vec::new(),
+            told: 0,
+            drawn: Instant::now(),
+        }
+    }
+
+    /// A round begins.
+    pub(super) fn begin(&mut self, hello: Duration) {
+        self.hello = hello;
+        (self.seen, self.told) = (0, 0);
+        self.owners.clear();
+        self.slots = Default::default();
+        let ms = hello.as_millis();
+        self.log(&format!(
+            "hellos every {ms} ms, dead after {} ms",
+            super::DEAD_HELLOS as u128 * ms
+        ));
+    }
+
+    /// A line of the story, stamped now.
+    pub(super) fn log(&mut self, text: &str) {
+        self.log_at(text, Stamp::now());
+    }
+
+    /// An event of the story.
+    pub(super) fn event(&mut self, name: &str, at: Stamp) {
+        self.log_at(&format!("* {name}"), at);
+    }
+
+    fn log_at(&mut self, text: &str, at: Stamp) {
+        let line = format!("{:8.3} s  {text}", at.ms_since(self.started) / 1e3);
+        let line: String = line.chars().take(WIDTH).collect();
+        if !self.draw {
+            self.print(&line);
+        }
+        self.lines.push(line);
+    }
+
+    fn print(&self, text: &str) {
+        if self.to_stderr {
+            eprintln!("{text}");
+        } else {
+            println!("{text}");
+        }
+    }
+
+    /// Takes in what has ended since the last tick.
+    pub(super) fn tick(&mut self, ended: &[Request], marks: &[Mark], window: Duration) {
+        for request in ended.get(self.seen..).unwrap_or_default() {
+            self.take(request, marks);
+        }
+        self.seen = ended.len();
+        // The result of a phase is known once its last request has been given up.
+        while let Some(mark) = marks.get(self.told) {
+            let over = mark.to > mark.from
+                && Stamp::now()
+                    > mark
+                        .to
+                        .plus(super::load::PATIENCE + Duration::from_millis(100));
+            if !over {
+                break;
+            }
+            self.told += 1;
+            self.result(ended, mark, window);
+        }
+        if self.draw && self.drawn.elapsed() >= RENEW {
+            self.drawn = Instant::now();
+            self.redraw();
+        }
+    }
+
+    fn take(&mut self, request: &Request, marks: &[Mark]) {
+        if request.host != "client" {
+            return;
+        }
+        let width = if self.hello < Duration::from_millis(500) {
+            250.0
+        } else {
+            1000.0
+        };
+        let slot = (request.sent.ms_since(self.started) / width).max(0.0);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "clamped"
+        )]
+        let slot = slot as u64;
+        let family = usize::from(request.family == 6);
+        let entry = self.slots[family].entry(slot).or_default();
+        match &request.outcome {
+            Err(_) => entry.1 = true,
+            Ok(member) => {
+                if !entry.0.contains(member.as_str()) {
+                    entry.0.push_str(member);
+                }
+                let known = self.owners.get(&request.family);
+                if known != Some(member) {
+                    let from = known.map_or_else(|| "nobody".to_owned(), Clone::clone);
+                    let since = marks.last().map_or(0.0, |m| request.done.ms_since(m.from));
+                    let text = format!(
+                        "  v{} is answered by {member} (was {from}), {since:.0} ms",
+                        request.family
+                    );
+                    self.log_at(&text, request.done);
+                    self.owners.insert(request.family, member.clone());
+                }
+            }
+        }
+    }
+
+    /// One line about what a phase cost.
+    fn result(&mut self, ended: &[Request], mark: &Mark, window: Duration) {
+        let lost: Vec<_> = ended
+            .iter()
+            .filter(|r| r.outcome.is_err() && r.sent >= mark.from && r.sent < mark.to)
+            .collect();
+        let count = |f| lost.iter().filter(|r| r.family == f).count();
+        let last = lost
+            .iter()
+            .map(|r| r.sent.ms_since(mark.from))
+            .reduce(f64::max);
+        let text = match (last, mark.kind) {
+            (None, _) => format!("  {}: nothing lost", mark.name),
+            (Some(last), Kind::Fault) => format!(
+                "  {}: lost v4 {} v6 {}, the last {last:.0} ms after it (limit {})",
+                mark.name,
+                count(4),
+                count(6),
+                window.as_millis()
+            ),
+            (Some(_), _) => format!("  {}: LOST v4 {} v6 {}", mark.name, count(4), count(6)),
+        };
+        self.log(&text);
+    }
+
+    fn redraw(&self) {
+        let mut out = String::from("\x1b[H\x1b[2J");
+        let mut line = |text: &str| {
+            out.extend(text.chars().take(WIDTH));
+            out.push_str("\r\n");
+        };
+        let now = Stamp::now().ms_since(self.started) / 1e3;
+        line(&format!(
+            "first-link   hello {} ms   {now:.1} s",
+            self.hello.as_millis()
+        ));
+        line("");
+        line("   s1     s2     s3   client  stock      198.18.0.1  2001:2:0:1546::1");
+        line("  -+------+------+------+------+-        digit: who answered, * two, x lost");
+        line("");
+        for (index, family) in [4u8, 6].iter().enumerate() {
+            line(&format!("  v{family} {}", self.strip(index)));
+        }
+        line("");
+        let room = LINES - 10;
+        for text in &self.lines[self.lines.len().saturating_sub(room)..] {
+            line(text);
+        }
+        print!("{out}");
+        let _ = std::io::stdout().flush();
+    }
+
+    fn strip(&self, family: usize) -> String {
+        let slots = &self.slots[family];
+        let Some(last) = slots.keys().next_back() else {
+            return String::new();
+        };
+        let from = last.saturating_sub(STRIP as u64 - 1);
+        let one = |slot| match slots.get(&slot) {
+            None => ' ',
+            Some((_, true)) => 'x',
+            Some((who, false)) if who.len() > 2 => '*',
+            Some((who, false)) => who.chars().last().unwrap_or(' '),
+        };
+        (from..=*last).map(one).collect()
+    }
+
+    /// Waits for Enter before an event; the command is to be typed in another terminal.
+    pub(super) fn step(&mut self, name: &str, look: &str, options: &Options) -> Result<()> {
+        println!("\nNext: {name}. To look from another terminal:\n  {look}\nEnter goes on.");
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let _ = std::io::stdin().lock().read_line(&mut String::new());
+            let _ = tell.send(());
+        });
+        while told.recv_timeout(Duration::from_millis(50)).is_err() {
+            options.go_on()?;
+        }
+        Ok(())
+    }
+
+    /// The table and the checks of a round.
+    pub(super) fn round(&mut self, run: &Run, hello: Duration) {
+        if self.draw {
+            self.redraw();
+        }
+        let hello_ms = u64::try_from(hello.as_millis()).unwrap_or(u64::MAX);
+        self.print(&format!(
+            "\n{:32} {:^22} {:^22}",
+            format!("hello {hello_ms} ms"),
+            "IPv4",
+            "IPv6"
+        ));
+        let head = format!("{:>5} {:>4} {:11}", "sent", "lost", "by");
+        self.print(&format!("{:32} {head} {head}", "phase"));
+        let mut names: Vec<&str> = Vec::new();
+        for phase in run.phases.iter().filter(|p| p.hello_ms == hello_ms) {
+            if !names.contains(&phase.name.as_str()) {
+                names.push(&phase.name);
+            }
+        }
+        for name in names {
+            let mut cells = [(0, 0, BTreeMap::new()), (0, 0, BTreeMap::new())];
+            for phase in run
+                .phases
+                .iter()
+                .filter(|p| p.hello_ms == hello_ms && p.name == name)
+            {
+                let cell = &mut cells[usize::from(phase.family == 6)];
+                cell.0 += phase.requests;
+                cell.1 += phase.failed;
+                for (member, count) in &phase.by_member {
+                    *cell.2.entry(member.as_str()).or_insert(0) += count;
+                }
+            }
+            let text = cells.map(|(sent, lost, by)| {
+                let by: Vec<_> = by.keys().copied().collect();
+                format!("{sent:>5} {lost:>4} {:11}", by.join(","))
+            });
+            self.print(&format!(
+                "{:32} {}",
+                name.chars().take(32).collect::<String>(),
+                text.join(" ")
+            ));
+        }
+        self.print("");
+        self.print(&format!(
+            "{:32} {:>12} {:>9} {:>5} {:>9} {:>8}",
+            "takeover", "", "took ms", "lost", "last ms", "limit"
+        ));
+        for t in run.takeovers.iter().filter(|t| t.hello_ms == hello_ms) {
+            let last = t
+                .last_lost_ms
+                .map_or_else(|| "-".into(), |l| format!("{l:.0}"));
+            let who = format!("v{} {}>{}", t.family, t.from, t.to);
+            self.print(&format!(
+                "{:32} {who:>12} {:>9.0} {:>5} {last:>9} {:>8.0}",
+                t.event.chars().take(32).collect::<String>(),
+                t.took_ms,
+                t.lost,
+                t.window_ms
+            ));
+        }
+    }
+
+    /// Programs, checks and the verdict.
+    pub(super) fn end(&mut self, run: &Run) {
+        self.print("");
+        for program in &run.programs {
+            let who = program.answered_by.clone();
+            let who =
+                who.unwrap_or_else(|| format!("FAILED {}", program.error.as_deref().unwrap_or("")));
+            self.print(&format!(
+                "{:58} {who}",
+                program.command.chars().take(58).collect::<String>()
+            ));
+        }
+        for cell in &run.unsupported {
+            self.print(&format!("not here: {}: {}", cell.what, cell.reason));
+        }
+        self.print("");
+        for check in &run.checks {
+            let mark = if check.passed { "ok    " } else { "FAILED" };
+            let Check {
+                id,
+                measured,
+                limit,
+                unit,
+                detail,
+                ..
+            } = check;
+            self.print(&format!(
+                "{mark} {id:48} {measured:>7.0} <= {limit:.0} {unit}"
+            ));
+            if !check.passed && !detail.is_empty() {
+                self.print(&format!("       {detail}"));
+            }
+        }
+        let failed = run.checks.iter().filter(|c| !c.passed).count();
+        let verdict = if failed == 0 {
+            "all checks passed".into()
+        } else {
+            format!("{failed} checks FAILED")
+        };
+        let took = Duration::from_millis(run.took_ms).as_secs_f64();
+        self.print(&format!(
+            "\n{verdict} ({} of them, {took:.1} s, as {})",
+            run.checks.len(),
+            run.privilege
+        ));
+    }
+}
