@@ -1,7 +1,8 @@
 //! The first process of a host, and the other things this program can become.
 //!
-//! A host's first process sets its mounts up, says `ready` and then only collects orphans until its standard input ends
-//! or its parent dies. It is the same executable as the lab, so that the library needs no helper on disk.
+//! A host's first process sets its mounts up, says `ready` and then only collects orphans until its
+//! standard input ends or its parent dies. It is the same executable as the lab, so that the
+//! library needs no helper on disk.
 
 use std::fs;
 use std::io::Write;
@@ -25,7 +26,8 @@ pub(crate) const BIN: &str = "/run/lab/bin";
 /// Where a host keeps the output of its programs.
 pub(crate) const LOG: &str = "/run/lab/log";
 
-/// Call this first in `main`, before any thread: does not return if this process is meant to be a host or `hamp`.
+/// Call this first in `main`, before any thread: does not return if this process is meant to be a
+/// host or `hamp`.
 pub fn init() {
     let mut arguments = std::env::args_os();
     let called = arguments.next().unwrap_or_default();
@@ -52,8 +54,8 @@ pub fn init() {
 
 /// The life of a host's first process.
 fn host() -> Result<()> {
-    // The thread of the lab that holds this host is our parent. Should it have died before this line, our standard
-    // input is at its end already.
+    // The thread of the lab that holds this host is our parent. Should it have died before this
+    // line, our standard input is at its end already.
     set_pdeathsig(Signal::SIGKILL).context("parent-death signal")?;
     mounts()?;
     let mut out = std::io::stdout();
@@ -63,8 +65,8 @@ fn host() -> Result<()> {
     let input = std::io::stdin();
     loop {
         let mut fds = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
-        // The lab never writes: anything that makes this readable is its end. The timeout bounds how long an orphan
-        // stays a zombie.
+        // The lab never writes: anything that makes this readable is its end. The timeout bounds
+        // how long an orphan stays a zombie.
         if poll(&mut fds, PollTimeout::from(500u16)).unwrap_or(0) > 0 {
             return Ok(());
         }
@@ -85,8 +87,8 @@ fn mounts() -> Result<()> {
     if !program.exists() {
         bail!("{} was replaced while it runs", program.display());
     }
-    // Our program may live under one of the directories that are about to be covered, so it is bound to its new place
-    // while its path still leads there. Only /run itself is covered before.
+    // Our program may live under one of the directories that are about to be covered, so it is
+    // bound to its new place while its path still leads there. Only /run itself is covered before.
     let held = fs::File::open(&program).context("open own program")?;
     tmpfs("/run")?;
     for dir in [BIN, LOG, "/run/lab/tmp", "/run/sshd", "/run/lock"] {
@@ -110,8 +112,8 @@ fn mounts() -> Result<()> {
             tmpfs(dir)?;
         }
     }
-    // A container may forbid a new /proc (it hides parts of its own). The machine's then stays in sight: `ps` in a host
-    // shows its numbers, everything else works.
+    // A container may forbid a new /proc (it hides parts of its own). The machine's then stays in
+    // sight: `ps` in a host shows its numbers, everything else works.
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     if let Err(error) = mount(Some("proc"), "/proc", Some("proc"), flags, none) {
         eprintln!("host: /proc stays the machine's ({error})");
