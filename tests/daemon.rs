@@ -42,6 +42,10 @@ fn main() -> ExitCode {
         ),
         ("a_second_daemon_is_refused", a_second_daemon_is_refused),
         ("what_is_missing_is_named", what_is_missing_is_named),
+        (
+            "without_its_nft_it_stops_and_cleans_up",
+            without_its_nft_it_stops_and_cleans_up,
+        ),
         ("the_service_manager_is_told", the_service_manager_is_told),
         (
             "connections_outlive_every_end_of_the_client",
@@ -129,7 +133,7 @@ fn serving(host: &Host, count: usize) -> Result<()> {
 /// Everything of the kernel that a daemon may touch. The kernel's own notes (neighbours that it
 /// found itself, counters of lifetimes) are left out.
 fn kernel(host: &Host) -> Result<String> {
-    host.sh("ip -o address show dev lo; ip -o address show dev eth0; \
+    host.sh("ip -o address show dev lo; ip -o address show dev eth0 | sed 's, tentative,,'; \
          ip route show table all | grep -v cache; ip -6 route show table all; \
          ip neigh | grep -e proto -e 198.18 -e 1546 || true; \
          nft list ruleset; \
@@ -376,6 +380,25 @@ fn what_is_missing_is_named() -> Result<()> {
     let nobody = one.run(&["hamp", "status"])?;
     ensure!(nobody.status.code() == Some(1), "{nobody:?}");
     ensure!(nobody.stderr.contains("hamp run --config"), "{nobody:?}");
+    Ok(())
+}
+
+fn without_its_nft_it_stops_and_cleans_up() -> Result<()> {
+    let lab = lab()?;
+    let one = lab.host("one");
+    let before = kernel(one)?;
+    let daemon = member(one)?;
+    serving(one, 3)?;
+    let pid = report(one, &["status"])?["pid"].clone();
+    one.sh(&format!("kill -9 $(pgrep -P {pid} -x nft)"))?;
+    let status = daemon.wait(LIMIT)?;
+    let log = one.read(daemon.log())?;
+    ensure!(
+        status.code() == Some(1) && log.contains("hamp: nft ended"),
+        "{status}: {log}"
+    );
+    let after = kernel(one)?;
+    ensure!(before == after, "before:\n{before}\nafter:\n{after}");
     Ok(())
 }
 

@@ -38,7 +38,7 @@ struct Arguments {
 /// Where the daemon listens.
 #[derive(Debug, clap::Args)]
 struct Control {
-    /// Control socket: @NAME in this network namespace, or a path [default: @hamp]
+    /// Control socket: @NAME in this network namespace, or a path (default: @hamp)
     #[arg(long, env = "HAMP_CONTROL", value_name = "SOCKET")]
     control: Option<String>,
 }
@@ -73,7 +73,7 @@ enum Command {
         /// An address, or a prefix ADDR/LEN, of the anycast class
         #[arg(value_name = "ADDR[/LEN]")]
         prefix: AddressOrPrefix,
-        /// Members with a higher preference answer first [default: as configured]
+        /// Members with a higher preference answer first (default: as configured)
         #[arg(long)]
         preference: Option<u16>,
         #[command(flatten)]

@@ -18,7 +18,7 @@ use self::links::Attached;
 use super::Failure;
 use crate::addr::{Class, Prefix, is_host};
 use crate::linux::netlink::Netlink;
-use crate::linux::nft::{self, Tables};
+use crate::linux::nft::{self, Tables, connections};
 use crate::linux::state::StateDir;
 use crate::linux::sysctl;
 use crate::node::{Event, LinkId, Transmit};
@@ -285,38 +285,57 @@ impl Kernel {
         Ok(())
     }
 
-    /// Takes everything of ours away. The client's rules and routes stay while they carry
-    /// connections: a restart adopts them.
+    /// Takes everything of ours away, whatever of it fails. The client's rules and routes stay
+    /// while they carry connections: a restart adopts them. Errors: the first failure.
     pub async fn stop(mut self) -> Result<(), Failure> {
-        for prefix in std::mem::take(&mut self.served).into_keys() {
-            self.tables.close(&[prefix], self.dead)?;
-            self.netlink.release(prefix).await?;
-        }
-        self.netlink.remove_neighbours().await?;
-        let connections = if self.client {
-            nft::connections::connections()?.len()
-        } else {
-            0
+        let mut failed: Vec<Failure> = Vec::new();
+        let connections = match connections::connections() {
+            Ok(connections) if self.client => connections.len(),
+            _ => 0,
         };
+        // The gate goes first: nothing is served while the rest is taken away.
         if connections > 0 {
             tracing::warn!(
                 connections,
                 "left in place for live connections; hamp clean ends them"
             );
-            self.tables.retire()?;
+            failed.extend(self.tables.retire().err().map(Failure::from));
         } else {
-            self.netlink.remove_routes(None).await?;
-            drop(self.tables);
-            nft::clean()?;
+            failed.extend(
+                self.netlink
+                    .remove_routes(None)
+                    .await
+                    .err()
+                    .map(Failure::from),
+            );
+            // With an nft of its own: the session may be what failed.
+            failed.extend(nft::clean().err().map(Failure::from));
         }
+        for prefix in std::mem::take(&mut self.served).into_keys() {
+            failed.extend(self.netlink.release(prefix).await.err().map(Failure::from));
+        }
+        failed.extend(
+            self.netlink
+                .remove_neighbours()
+                .await
+                .err()
+                .map(Failure::from),
+        );
         self.dir.state.prefixes.clear();
-        let failed = sysctl::restore_all(&mut self.dir).map(|(_, failed)| failed);
-        let failed = failed.map_err(|error| Failure::io("state", &error))?;
-        for error in failed {
-            tracing::warn!(%error, "setting not put back");
-        }
+        let settings = match sysctl::restore_all(&mut self.dir) {
+            Ok((_, settings)) => settings,
+            Err(error) => vec![error],
+        };
+        failed.extend(
+            settings
+                .iter()
+                .map(|error| Failure::io("setting not put back", error)),
+        );
         self.dir.remove_if_empty();
-        Ok(())
+        for failure in &failed {
+            tracing::error!("{}", failure.message);
+        }
+        failed.into_iter().next().map_or(Ok(()), Err)
     }
 
     fn held_for(&self) -> Duration {

@@ -64,11 +64,24 @@ async fn drive(config: Config, options: &Options) -> Result<(), Failure> {
     let listener = Listener::start(&control, calls)?;
     let (frames, seen) = mpsc::channel(FRAMES);
     let now = clock::now();
-    let kernel = Kernel::start(now, &config, dir, frames).await?;
-    let mut daemon = Daemon::new(now, config, kernel, &listener)?;
-    // Whatever ends the loop, also a panic, nothing of ours stays behind.
-    let inputs = Inputs::new(&daemon.kernel, seen, called)?;
-    let ended = AssertUnwindSafe(daemon.run(inputs)).catch_unwind().await;
+    let node = new_node(now, &config)?;
+    let kernel = Kernel::start(&config, dir, frames).await?;
+    let mut daemon = Daemon {
+        config,
+        node,
+        kernel,
+        control: listener.name().to_owned(),
+        started: now,
+        stopping: None,
+        renew_at: now,
+    };
+    // Whatever ends this, also a panic, nothing of ours stays behind.
+    let running = async {
+        daemon.kernel.adopt(now, &daemon.config).await?;
+        let inputs = Inputs::new(&daemon.kernel, seen, called)?;
+        daemon.run(inputs).await
+    };
+    let ended = AssertUnwindSafe(running).catch_unwind().await;
     notify::send("STOPPING=1");
     let ended = ended.unwrap_or_else(|_| Err(Failure::new(exit::FAILED, "the daemon panicked")));
     let stopped = daemon.kernel.stop().await;
@@ -122,46 +135,6 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    fn new(
-        now: Instant,
-        config: Config,
-        kernel: Kernel,
-        listener: &Listener,
-    ) -> Result<Self, Failure> {
-        let secret = clock::secret()
-            .map_err(|error| Failure::new(exit::MISSING, format!("randomness: {error}")))?;
-        let name = config.node.name.clone().unwrap_or_else(host_name);
-        let node = node::Config {
-            name,
-            class: config.class(),
-            timing: Timing {
-                hello: config.hello(),
-                dead_hellos: config.node.dead_hellos,
-            },
-            client: config.is_client(),
-            ..node::Config::default()
-        };
-        let mut node = Node::new(node, secret, clock::epoch());
-        for prefix in config.addresses() {
-            let options = JoinOptions {
-                preference: config.preference(),
-                ..JoinOptions::default()
-            };
-            let joined = node.join(now, prefix, options);
-            joined.map_err(|error| Failure::new(exit::CONFIG, error.to_string()))?;
-        }
-        let control = listener.name().to_owned();
-        Ok(Self {
-            config,
-            node,
-            kernel,
-            control,
-            started: now,
-            stopping: None,
-            renew_at: now,
-        })
-    }
-
     async fn run(&mut self, mut inputs: Inputs) -> Result<(), Failure> {
         self.follow_links().await?;
         for name in self.kernel.absent() {
@@ -208,10 +181,10 @@ impl Daemon {
             let woke = clock::now();
             let overslept = woke.saturating_duration_since(due);
             let input = match input {
-                Input::Frame(_) if overslept > self.config.dead() / 2 => Input::Due,
+                Input::Frame(_) if overslept > self.config.dead() => Input::Due,
                 input => input,
             };
-            if overslept > self.config.dead() / 2 {
+            if overslept > self.config.dead() {
                 self.forget_the_pause(&mut inputs, overslept);
                 self.node.handle_timeout(woke);
             }
@@ -364,6 +337,32 @@ impl Daemon {
         let joined = self.node.join(now, prefix, options);
         joined.map_err(|error| Failure::new(exit::FAILED, error.to_string()))
     }
+}
+
+/// A node for this configuration, with what it serves from the start.
+fn new_node(now: Instant, config: &Config) -> Result<Node, Failure> {
+    let secret = clock::secret()
+        .map_err(|error| Failure::new(exit::MISSING, format!("randomness: {error}")))?;
+    let node = node::Config {
+        name: config.node.name.clone().unwrap_or_else(host_name),
+        class: config.class(),
+        timing: Timing {
+            hello: config.hello(),
+            dead_hellos: config.node.dead_hellos,
+        },
+        client: config.is_client(),
+        ..node::Config::default()
+    };
+    let mut node = Node::new(node, secret, clock::epoch());
+    for prefix in config.addresses() {
+        let options = JoinOptions {
+            preference: config.preference(),
+            ..JoinOptions::default()
+        };
+        let joined = node.join(now, prefix, options);
+        joined.map_err(|error| Failure::new(exit::CONFIG, error.to_string()))?;
+    }
+    Ok(node)
 }
 
 enum Input {

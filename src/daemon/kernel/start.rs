@@ -19,73 +19,85 @@ use crate::linux::sysctl;
 use crate::time::Instant;
 
 impl Kernel {
-    /// Takes over the machine for a configuration; links come with [`Kernel::relink`].
+    /// A hand on the machine, with nothing in it yet. Errors leave nothing behind.
     pub async fn start(
-        now: Instant,
         config: &Config,
-        mut dir: StateDir,
+        dir: StateDir,
         frames: mpsc::Sender<Frame>,
     ) -> Result<Self, Failure> {
-        let failed = |error| Failure::io("netlink", &error);
-        let netlink = Netlink::open().await.map_err(failed)?;
-        if !netlink.loopback_is_up().await? {
+        let netlink = Netlink::open()
+            .await
+            .map_err(|error| Failure::io("netlink", &error))?;
+        Ok(Self {
+            netlink,
+            tables: Tables::start(config.class())?,
+            dir,
+            class: config.class(),
+            member: false,
+            client: config.is_client(),
+            interfaces: config.node.interfaces.clone(),
+            links: BTreeMap::new(),
+            served: BTreeMap::new(),
+            neighbours: BTreeMap::new(),
+            frames,
+            sweep: None,
+            dead: config.dead(),
+        })
+    }
+
+    /// Takes over the machine for a configuration; links come with [`Kernel::relink`].
+    pub async fn adopt(&mut self, now: Instant, config: &Config) -> Result<(), Failure> {
+        if !self.netlink.loopback_is_up().await? {
             tracing::warn!("lo was down: brought up, it holds the anycast addresses");
-            netlink.loopback_up().await?;
+            self.netlink.loopback_up().await?;
         }
         let state = |error| Failure::io("state", &error);
-        let (restored, failed) = sysctl::restore_all(&mut dir).map_err(state)?;
+        let (restored, failed) = sysctl::restore_all(&mut self.dir).map_err(state)?;
         for path in restored {
             tracing::info!(path, "setting of an earlier daemon put back");
         }
         for error in failed {
             tracing::warn!(%error, "setting of an earlier daemon not put back");
         }
-
-        let member = config.member.is_some();
-        let mut tables = Tables::start(config.class())?;
-        if member {
-            tables.load_member()?;
+        if config.member.is_some() {
+            self.become_member()?;
         } else {
             Session::start()?.run(&format!("add table {0}\ndelete table {0}\n", member::TABLE))?;
         }
+        self.sweep_addresses(config).await?;
+        if self.client {
+            self.tables.load_client()?;
+            sysctl::set(&mut self.dir, sysctl::TCP_MTU_PROBING, "2")
+                .map_err(|error| Failure::io("kernel setting", &error))?;
+        }
+        self.sweep = Some(now + RECOVERY.max(config.dead() * 2));
+        Ok(())
+    }
+
+    /// Takes away the addresses of an earlier daemon that this one will not serve.
+    async fn sweep_addresses(&mut self, config: &Config) -> Result<(), Failure> {
         let kept = config.addresses();
-        let mut left = netlink.holdings().await?;
+        let mut left = self.netlink.holdings().await?;
         // Kernels before 5.18 keep no protocol number with an address: the state file knows.
-        let present = netlink.on_loopback().await?;
+        let present = self.netlink.on_loopback().await?;
         left.extend(
-            dir.state
+            self.dir
+                .state
                 .prefixes
                 .iter()
                 .filter(|prefix| present.contains(prefix)),
         );
         for prefix in left.into_iter().filter(|prefix| !kept.contains(prefix)) {
             tracing::info!(%prefix, "address of an earlier daemon swept");
-            netlink.release(prefix).await?;
+            self.netlink.release(prefix).await?;
         }
-        dir.state.prefixes.retain(|prefix| kept.contains(prefix));
-        dir.save().map_err(state)?;
-
-        let client = config.is_client();
-        if client {
-            tables.load_client()?;
-            sysctl::set(&mut dir, sysctl::TCP_MTU_PROBING, "2")
-                .map_err(|error| Failure::io("kernel setting", &error))?;
-        }
-        Ok(Self {
-            netlink,
-            tables,
-            dir,
-            class: config.class(),
-            member,
-            client,
-            interfaces: config.node.interfaces.clone(),
-            links: BTreeMap::new(),
-            served: BTreeMap::new(),
-            neighbours: BTreeMap::new(),
-            frames,
-            sweep: Some(now + RECOVERY.max(config.dead() * 2)),
-            dead: config.dead(),
-        })
+        self.dir
+            .state
+            .prefixes
+            .retain(|prefix| kept.contains(prefix));
+        self.dir
+            .save()
+            .map_err(|error| Failure::io("state", &error))
     }
 
     /// A handle on netlink, for what only reports.
