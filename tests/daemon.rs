@@ -133,12 +133,14 @@ fn serving(host: &Host, count: usize) -> Result<()> {
 /// Everything of the kernel that a daemon may touch. The kernel's own notes (neighbours that it
 /// found itself, counters of lifetimes) are left out.
 fn kernel(host: &Host) -> Result<String> {
-    host.sh("ip -o address show dev lo; ip -o address show dev eth0 | sed 's, tentative,,'; \
+    host.sh(
+        "ip -o address show dev lo; ip -o address show dev eth0 | sed 's, tentative,,'; \
          ip route show table all | grep -v cache; ip -6 route show table all; \
          ip neigh | grep -e proto -e 198.18 -e 1546 || true; \
          nft list ruleset; \
          cat /proc/sys/net/ipv4/tcp_mtu_probing /proc/sys/net/ipv4/conf/*/arp_announce; \
-         ip maddress show dev eth0 | grep -v 'users'; ls -A /run/hamp 2>/dev/null || true")
+         ip maddress show dev eth0 | grep -v 'users'; ls -A /run/hamp 2>/dev/null || true",
+    )
 }
 
 fn ends_clean(daemon: &Process, host: &Host, before: &str) -> Result<()> {
