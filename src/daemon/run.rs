@@ -20,6 +20,8 @@ use crate::node::{self, Event, JoinOptions, Node};
 use crate::proto::Timing;
 use crate::time::{Duration, Instant};
 
+/// Frames that are handled in one turn of the loop at most.
+const BURST: usize = 64;
 /// Frames that may wait for the node before a tap stops reading and the kernel drops them.
 const FRAMES: usize = 256;
 /// Requests that may wait.
@@ -189,6 +191,13 @@ impl Daemon {
                 self.node.handle_timeout(woke);
             }
             self.handle(woke, input).await?;
+            // Frames come in bursts; the rest of one is read without another look around.
+            for _ in 1..BURST {
+                let Ok(frame) = inputs.frames.try_recv() else {
+                    break;
+                };
+                self.handle(woke, Input::Frame(frame)).await?;
+            }
             if self.renew_at <= woke {
                 self.renew_at = woke + RENEW;
                 self.kernel.renew(woke).await?;

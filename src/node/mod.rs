@@ -233,17 +233,24 @@ impl Node {
     /// tells that our own kernel sent it.
     pub fn handle_frame(&mut self, now: Instant, id: LinkId, frame: &[u8], outgoing: bool) {
         // What is due comes first: after a long sleep this host may not act on what it believes.
-        self.advance(now, id);
+        self.advance_if_due(now, id);
         let result = match self.links.get_mut(&id) {
             Some(link) => link.handle_frame(now, frame, outgoing, &mut self.random),
             None => Err(Some(Reason::NoLink)),
         };
         match result {
-            Ok(what) => self.counters.count_received(what),
-            Err(Some(reason)) => self.counters.count_ignored(reason),
-            Err(None) => {}
+            Ok(what) => {
+                self.counters.count_received(what);
+                self.advance(now, id);
+            }
+            // A frame that was not used costs no more than that, unless it raised a question.
+            Err(reason) => {
+                reason
+                    .into_iter()
+                    .for_each(|reason| self.counters.count_ignored(reason));
+                self.advance_if_due(now, id);
+            }
         }
-        self.advance(now, id);
     }
 
     /// Does what is due.
@@ -349,6 +356,13 @@ impl Node {
     /// What was received, sent and ignored.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    fn advance_if_due(&mut self, now: Instant, id: LinkId) {
+        let due = self.links.get(&id).and_then(Link::poll_timeout);
+        if due.is_some_and(|due| due <= now) {
+            self.advance(now, id);
+        }
     }
 
     fn advance(&mut self, now: Instant, id: LinkId) {
