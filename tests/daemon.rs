@@ -139,16 +139,26 @@ fn kernel(host: &Host) -> Result<String> {
          ip neigh | grep -e proto -e 198.18 -e 1546 || true; \
          nft list ruleset; \
          cat /proc/sys/net/ipv4/tcp_mtu_probing /proc/sys/net/ipv4/conf/*/arp_announce; \
-         ip maddress show dev eth0 | grep -v 'users'; ls -A /run/hamp 2>/dev/null || true",
+         ip maddress show dev eth0 | sed 's, users.*,,'; ls -A /run/hamp 2>/dev/null || true",
     )
+}
+
+/// Fails with the lines that differ.
+fn same(before: &str, after: &str) -> Result<()> {
+    let only = |these: &str, those: &str| -> Vec<String> {
+        let new = |line: &&str| !those.lines().any(|other| other == *line);
+        these.lines().filter(new).map(str::to_owned).collect()
+    };
+    let (gone, new) = (only(before, after), only(after, before));
+    ensure!(before == after, "gone: {gone:#?}, new: {new:#?}");
+    Ok(())
 }
 
 fn ends_clean(daemon: &Process, host: &Host, before: &str) -> Result<()> {
     let status = daemon.terminate(LIMIT)?;
     ensure!(status.success(), "{status}: {}", host.read(daemon.log())?);
     let after = kernel(host)?;
-    ensure!(before == after, "before:\n{before}\nafter:\n{after}");
-    Ok(())
+    same(before, &after)
 }
 
 fn a_member_serves_and_leaves_no_trace() -> Result<()> {
@@ -256,7 +266,7 @@ fn clean_removes_what_a_killed_daemon_left() -> Result<()> {
         "{done:#}"
     );
     let after = kernel(one)?;
-    ensure!(before == after, "before:\n{before}\nafter:\n{after}");
+    same(&before, &after)?;
     let again = report(one, &["clean"])?;
     ensure!(again["tables"] == Value::Array(Vec::new()), "{again:#}");
     Ok(())
@@ -400,8 +410,7 @@ fn without_its_nft_it_stops_and_cleans_up() -> Result<()> {
         "{status}: {log}"
     );
     let after = kernel(one)?;
-    ensure!(before == after, "before:\n{before}\nafter:\n{after}");
-    Ok(())
+    same(&before, &after)
 }
 
 fn the_service_manager_is_told() -> Result<()> {

@@ -1,5 +1,6 @@
 //! `hamp run`: the loop that drives a node.
 
+use std::future;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::pin::pin;
@@ -150,6 +151,7 @@ impl Daemon {
             "ready"
         );
         notify::send("READY=1");
+        self.renew_at = clock::now();
         loop {
             self.drain(clock::now()).await?;
             let now = clock::now();
@@ -220,12 +222,14 @@ impl Daemon {
                 return Err(Failure::new(exit::FAILED, "the netlink connection broke"));
             }
             Input::Call(call) => {
-                let answer = match self.answer(now, call.request).await {
-                    Ok(answer) => answer,
-                    Err(failure) => control::refusal(&failure),
-                };
-                // An asker that went away wants no answer.
-                let _ = call.answer.send(answer);
+                let later = self.answer(now, call.request);
+                tokio::spawn(async move {
+                    let answer = later
+                        .await
+                        .unwrap_or_else(|failure| control::refusal(&failure));
+                    // An asker that went away wants no answer.
+                    let _ = call.answer.send(answer);
+                });
             }
             Input::Stop { interrupted } => match &mut self.stopping {
                 Some(stopping) => stopping.by = now,
@@ -311,27 +315,24 @@ impl Daemon {
         }
     }
 
-    async fn answer(
-        &mut self,
-        now: Instant,
-        request: Request,
-    ) -> Result<serde_json::Value, Failure> {
-        match request {
-            Request::Status => status::status(self, now).await,
+    fn answer(&mut self, now: Instant, request: Request) -> status::Later {
+        let done = match request {
+            Request::Status => return status::status(self, now),
+            Request::Neighbours => return status::neighbours(self, now),
+            Request::Connections => return status::connections(self),
             Request::Members => Ok(status::members(self, now)),
-            Request::Neighbours => status::neighbours(self, now).await,
-            Request::Connections => status::connections(),
             Request::Join { prefix, preference } => {
                 let preference = preference.unwrap_or_else(|| self.config.preference());
-                self.join(now, prefix, preference)?;
-                Ok(status::done("join", &prefix))
+                self.join(now, prefix, preference)
+                    .map(|()| status::done("join", &prefix))
             }
             Request::Leave { prefix } => {
                 let left = self.node.leave(now, prefix);
-                left.map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
-                Ok(status::done("leave", &prefix))
+                left.map(|()| status::done("leave", &prefix))
+                    .map_err(|error| Failure::new(exit::FAILED, error.to_string()))
             }
-        }
+        };
+        future::ready(done).boxed()
     }
 
     fn join(&mut self, now: Instant, prefix: Prefix, preference: u16) -> Result<(), Failure> {

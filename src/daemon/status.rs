@@ -2,21 +2,25 @@
 //!
 //! Every document has `schema`; keys name their unit; versions of a schema only add keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 
-use super::Failure;
 use super::config::shown;
 use super::run::Daemon;
-use crate::addr::Prefix;
+use super::{Failure, exit};
+use crate::addr::{Class, Prefix};
+use crate::linux::netlink::Netlink;
 use crate::linux::nft::{client, connections, link, member};
 use crate::node::{Link, LinkId};
 use crate::proto::Timing;
 use crate::proto::ownership::Candidate;
 use crate::proto::view::Peer;
 use crate::time::{Duration, Instant};
+use crate::wire::frame::Mac;
 use crate::wire::{MemberId, Record};
 
 /// `hamp.done/1`: a command was carried out.
@@ -24,21 +28,20 @@ pub(super) fn done(command: &str, prefix: &Prefix) -> Value {
     json!({ "schema": "hamp.done/1", "command": command, "prefix": shown(prefix) })
 }
 
+/// An answer that is still to be completed with what the kernel says, which takes milliseconds:
+/// the node goes on meanwhile.
+pub(super) type Later = BoxFuture<'static, Result<Value, Failure>>;
+
 /// `hamp.status/1`: everything about the node.
-pub(super) async fn status(daemon: &Daemon, now: Instant) -> Result<Value, Failure> {
+pub(super) fn status(daemon: &Daemon, now: Instant) -> Later {
     let node = daemon.node.config();
-    let roles = [
-        (
-            "member",
-            daemon.config.member.is_some() || daemon.node.joined().next().is_some(),
-        ),
-        ("client", node.client),
-    ];
-    let entries = kernel_entries(daemon).await?;
-    let mut links = Vec::new();
-    for (id, link) in daemon.node.links() {
-        links.push(link_status(daemon, now, id, link, &entries));
-    }
+    let member = daemon.config.member.is_some() || daemon.node.joined().next().is_some();
+    let roles = [("member", member), ("client", node.client)];
+    let links: Vec<Value> = daemon
+        .node
+        .links()
+        .map(|(id, link)| link_status(daemon, now, id, link))
+        .collect();
     let serving: Vec<Value> = daemon
         .node
         .joined()
@@ -46,7 +49,7 @@ pub(super) async fn status(daemon: &Daemon, now: Instant) -> Result<Value, Failu
             json!({ "prefix": shown(&prefix), "preference": options.preference })
         })
         .collect();
-    Ok(json!({
+    let mut status = json!({
         "schema": "hamp.status/1",
         "name": node.name,
         "version": env!("CARGO_PKG_VERSION"),
@@ -61,9 +64,25 @@ pub(super) async fn status(daemon: &Daemon, now: Instant) -> Result<Value, Failu
         "serving": serving,
         "links": links,
         "absent_interfaces": daemon.kernel.absent(),
-        "connections": rebound(node.client)?.len(),
+        "connections": 0,
         "counters": counters(daemon),
-    }))
+    });
+    let (client, neighbours) = (node.client, Neighbours::new(daemon, now));
+    let later = async move {
+        for (at, neighbours) in neighbours.complete().await?.into_iter().enumerate() {
+            status["links"][at]["neighbours"] = neighbours.into();
+        }
+        let asked = tokio::task::spawn_blocking(move || Ok((rebound(client)?.len(), rules())));
+        let (connections, rules) = asked.await.unwrap_or_else(|error| Err(broken(&error)))?;
+        status["connections"] = connections.into();
+        status["counters"]["kernel_packets"] = rules;
+        Ok(status)
+    };
+    later.boxed()
+}
+
+fn broken(error: &tokio::task::JoinError) -> Failure {
+    Failure::new(exit::FAILED, error.to_string())
 }
 
 /// `hamp.members/1`: who is on each link, and the ranks for what they serve.
@@ -83,28 +102,34 @@ pub(super) fn members(daemon: &Daemon, now: Instant) -> Value {
 }
 
 /// `hamp.neighbours/1`: the client's entries, as the node and as the kernel have them.
-pub(super) async fn neighbours(daemon: &Daemon, now: Instant) -> Result<Value, Failure> {
-    let entries = kernel_entries(daemon).await?;
-    let links = daemon.node.links();
-    let neighbours: Vec<Value> = links
-        .flat_map(|(id, link)| link_neighbours(daemon, now, id, link, &entries))
-        .collect();
-    Ok(json!({ "schema": "hamp.neighbours/1", "neighbours": neighbours }))
+pub(super) fn neighbours(daemon: &Daemon, now: Instant) -> Later {
+    let neighbours = Neighbours::new(daemon, now);
+    let later = async move {
+        let neighbours = neighbours.complete().await?.concat();
+        Ok(json!({ "schema": "hamp.neighbours/1", "neighbours": neighbours }))
+    };
+    later.boxed()
 }
 
 /// `hamp.connections/1`: TCP connections that were bound to a member.
-pub(super) fn connections() -> Result<Value, Failure> {
-    let connections: Vec<Value> = rebound(true)?
-        .iter()
-        .map(|connection| {
-            json!({
-                "local": connection.local,
-                "anycast": connection.anycast,
-                "member": connection.member,
+pub(super) fn connections(daemon: &Daemon) -> Later {
+    let client = daemon.node.config().client;
+    let asked = tokio::task::spawn_blocking(move || rebound(client));
+    let later = async move {
+        let connections = asked.await.unwrap_or_else(|error| Err(broken(&error)))?;
+        let connections: Vec<Value> = connections
+            .iter()
+            .map(|connection| {
+                json!({
+                    "local": connection.local,
+                    "anycast": connection.anycast,
+                    "member": connection.member,
+                })
             })
-        })
-        .collect();
-    Ok(json!({ "schema": "hamp.connections/1", "connections": connections }))
+            .collect();
+        Ok(json!({ "schema": "hamp.connections/1", "connections": connections }))
+    };
+    later.boxed()
 }
 
 /// Rebound connections; none where the client's table is not there.
@@ -124,32 +149,74 @@ fn absent<T: Default>(error: crate::linux::nft::Error) -> Result<T, crate::linux
     }
 }
 
-type KernelEntries = BTreeMap<(LinkId, IpAddr), (Option<[u8; 6]>, &'static str)>;
+/// A link's verified entries: link-layer address, member, age.
+type Verified = BTreeMap<IpAddr, (Mac, MemberId, Duration)>;
 
-/// The kernel's own entries for the class.
-async fn kernel_entries(daemon: &Daemon) -> Result<KernelEntries, Failure> {
-    if !daemon.node.config().client {
-        return Ok(KernelEntries::new());
-    }
-    let class = &daemon.node.config().class;
-    let entries = daemon
-        .kernel
-        .netlink()
-        .neighbours(|entry| class.contains(entry.address))
-        .await?;
-    let entries = entries.into_iter();
-    Ok(entries
-        .map(|e| ((LinkId(e.ifindex), e.address), (e.mac, e.state)))
-        .collect())
+/// What the node knows of a client's entries, before the kernel is asked.
+struct Neighbours {
+    netlink: Netlink,
+    class: Option<Class>,
+    links: Vec<(LinkId, String, Verified)>,
 }
 
-fn link_status(
-    daemon: &Daemon,
-    now: Instant,
-    id: LinkId,
-    link: &Link,
-    entries: &KernelEntries,
-) -> Value {
+impl Neighbours {
+    fn new(daemon: &Daemon, now: Instant) -> Self {
+        let node = daemon.node.config();
+        let verified = |link: &Link| {
+            let age = |since| now.saturating_duration_since(since);
+            let entries = link.neighbours();
+            entries
+                .map(|(at, entry)| (at, (entry.mac, entry.member, age(entry.since))))
+                .collect()
+        };
+        let links = daemon.node.links();
+        Self {
+            netlink: daemon.kernel.netlink().clone(),
+            class: node.client.then(|| node.class.clone()),
+            links: links
+                .map(|(id, link)| (id, daemon.kernel.name(id).to_owned(), verified(link)))
+                .collect(),
+        }
+    }
+
+    /// For each link the entries of both, in the order of their addresses.
+    async fn complete(self) -> Result<Vec<Vec<Value>>, Failure> {
+        let Some(class) = self.class else {
+            return Ok(vec![Vec::new(); self.links.len()]);
+        };
+        let entries = self
+            .netlink
+            .neighbours(|entry| class.contains(entry.address))
+            .await?;
+        let describe = |id: LinkId, name: &str, verified: &Verified| {
+            let own = entries.iter().filter(|entry| entry.ifindex == id.0);
+            let kernel: BTreeMap<IpAddr, _> = own.map(|entry| (entry.address, entry)).collect();
+            let addresses: BTreeSet<&IpAddr> = verified.keys().chain(kernel.keys()).collect();
+            let describe = |address: &IpAddr| {
+                let entry = verified.get(address);
+                let kernel = kernel.get(address);
+                let known = entry.map(|(address, ..)| *address);
+                json!({
+                    "link": name,
+                    "address": address,
+                    "mac": known.or(kernel.and_then(|kernel| kernel.mac)).as_ref().map(mac),
+                    "member": entry.map(|(_, member, _)| format!("{member:#}")),
+                    "verified": entry.is_some(),
+                    "age_ms": entry.map(|(_, _, age)| millis(*age)),
+                    "kernel_state": kernel.map(|kernel| kernel.state),
+                })
+            };
+            addresses.into_iter().map(describe).collect()
+        };
+        Ok(self
+            .links
+            .iter()
+            .map(|(id, name, verified)| describe(*id, name, verified))
+            .collect())
+    }
+}
+
+fn link_status(daemon: &Daemon, now: Instant, id: LinkId, link: &Link) -> Value {
     let state = link.state();
     let own = link.member();
     json!({
@@ -166,7 +233,7 @@ fn link_status(
         "serving": records(own.records().iter()),
         "members": link_members(daemon, now, link),
         "prefixes": link_prefixes(link),
-        "neighbours": link_neighbours(daemon, now, id, link, entries),
+        "neighbours": [],
     })
 }
 
@@ -238,38 +305,6 @@ fn candidate(candidate: &Candidate) -> Value {
     })
 }
 
-fn link_neighbours(
-    daemon: &Daemon,
-    now: Instant,
-    id: LinkId,
-    link: &Link,
-    entries: &KernelEntries,
-) -> Vec<Value> {
-    let verified: BTreeMap<IpAddr, _> = link.neighbours().collect();
-    let kernel = entries
-        .keys()
-        .filter(|(link, _)| *link == id)
-        .map(|(_, address)| *address);
-    let addresses: std::collections::BTreeSet<IpAddr> =
-        verified.keys().copied().chain(kernel).collect();
-    let describe = |address: IpAddr| {
-        let entry = verified.get(&address);
-        let kernel = entries.get(&(id, address));
-        let known = entry.map(|entry| mac(&entry.mac));
-        let seen = kernel.and_then(|(address, _)| address.as_ref()).map(mac);
-        json!({
-            "link": daemon.kernel.name(id),
-            "address": address,
-            "mac": known.or(seen),
-            "member": entry.map(|entry| format!("{:#}", entry.member)),
-            "verified": entry.is_some(),
-            "age_ms": entry.map(|entry| millis(now.saturating_duration_since(entry.since))),
-            "kernel_state": kernel.map(|(_, state)| *state),
-        })
-    };
-    addresses.into_iter().map(describe).collect()
-}
-
 fn counters(daemon: &Daemon) -> Value {
     let counters = daemon.node.counters();
     let ignored: BTreeMap<&str, u64> = counters
@@ -277,24 +312,27 @@ fn counters(daemon: &Daemon) -> Value {
         .iter()
         .map(|(reason, count)| (reason.as_str(), *count))
         .collect();
-    let mut kernel = Map::new();
-    for (name, table) in [
-        ("member", member::TABLE),
-        ("client", client::TABLE),
-        ("link", link::TABLE),
-    ] {
-        let counted = connections::counters(table).unwrap_or_default();
-        if !counted.is_empty() {
-            let counted: BTreeMap<String, u64> = counted.into_iter().collect();
-            kernel.insert(name.into(), json!(counted));
-        }
-    }
     json!({
         "received": counters.received,
         "sent": counters.sent,
         "ignored": ignored,
-        "kernel_packets": kernel,
+        "kernel_packets": {},
     })
+}
+
+/// The rules' own counters, by table; a table that is not there has none.
+fn rules() -> Value {
+    let tables = [
+        ("member", member::TABLE),
+        ("client", client::TABLE),
+        ("link", link::TABLE),
+    ];
+    let counted = tables.into_iter().filter_map(|(name, table)| {
+        let counters = connections::counters(table).unwrap_or_default();
+        let counters: BTreeMap<String, u64> = counters.into_iter().collect();
+        (!counters.is_empty()).then(|| (name.to_owned(), json!(counters)))
+    });
+    Value::Object(counted.collect())
 }
 
 fn records<'a>(records: impl Iterator<Item = &'a Record>) -> Value {
