@@ -3,14 +3,12 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use testbed::report::Run;
-use testbed::scenario::{ALL, Interrupted, Options, Scenario};
-use testbed::{Privilege, check};
+use testbed::scenario::{ALL, Options, Scenario};
+use testbed::{Privilege, check, wait};
 
 /// Labs for host anycast: whole networks on this machine, without root, that leave nothing behind.
 #[derive(Debug, Parser)]
@@ -88,7 +86,7 @@ fn main() -> ExitCode {
     };
     match code {
         Ok(code) => ExitCode::from(code),
-        Err(error) if error.is::<Interrupted>() => ExitCode::from(130),
+        Err(_) if wait::go_on().is_err() => ExitCode::from(130),
         Err(error) => {
             eprintln!("hamp-lab: {error:#}");
             ExitCode::from(1)
@@ -143,8 +141,7 @@ fn run(arguments: &RunArguments) -> Result<u8> {
         }
         return Ok(findings.code());
     }
-    let interrupted = Arc::new(AtomicBool::new(false));
-    watch(Arc::clone(&interrupted))?;
+    watch()?;
     let options = Options {
         quick: arguments.quick,
         step: arguments.step,
@@ -152,7 +149,6 @@ fn run(arguments: &RunArguments) -> Result<u8> {
         pcap: arguments.pcap.clone(),
         draw: !arguments.plain && !arguments.step && std::io::stdout().is_terminal(),
         to_stderr: arguments.json.as_deref() == Some(Path::new("-")),
-        interrupted,
     };
     let run = (scenario.run)(&options)?;
     if let Some(path) = &arguments.json {
@@ -177,7 +173,7 @@ fn write(path: &Path, run: &Run, scenario: &Scenario) -> Result<()> {
 }
 
 /// Notes when somebody wants an end: Ctrl-C, SIGTERM, or the death of the process that started us.
-fn watch(interrupted: Arc<AtomicBool>) -> Result<()> {
+fn watch() -> Result<()> {
     let parent = nix::unistd::getppid();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -199,7 +195,7 @@ fn watch(interrupted: Arc<AtomicBool>) -> Result<()> {
                 _ = hup.recv() => {}
                 _ = ticks.tick() => if nix::unistd::getppid() == parent { continue },
             }
-            if interrupted.swap(true, Ordering::Relaxed) {
+            if wait::interrupt() {
                 // Asked twice: the kernel takes the lab down with us.
                 std::process::exit(130);
             }

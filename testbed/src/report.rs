@@ -1,5 +1,5 @@
 //! What a run leaves: the document `hamp-lab.run/1`, the same for all scenarios
-//! (`docs/schemas/hamp-lab.run.schema.json`).
+//! (`docs/schemas/hamp-lab.run-1.json`).
 
 use std::collections::BTreeMap;
 

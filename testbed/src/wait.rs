@@ -1,11 +1,40 @@
 //! Bounded waits for conditions: the only way anything in a lab waits.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
 /// How often a condition is looked at.
 const EVERY: Duration = Duration::from_millis(10);
+
+/// Set once somebody wants an end: no wait goes on then.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// The error of what was told to end.
+#[derive(Debug)]
+pub struct Interrupted;
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+/// Ends all waits of this process, now and later; whether that was asked before.
+pub fn interrupt() -> bool {
+    INTERRUPTED.swap(true, Ordering::Relaxed)
+}
+
+/// Fails if the process was told to end.
+pub fn go_on() -> Result<()> {
+    if INTERRUPTED.load(Ordering::Relaxed) {
+        return Err(Interrupted.into());
+    }
+    Ok(())
+}
 
 /// Looks at `condition` until it gives a value, at most for `limit`; the error names `what` was
 /// awaited.
@@ -19,6 +48,7 @@ pub fn until<T>(
         if let Some(value) = condition() {
             return Ok(value);
         }
+        go_on()?;
         if start.elapsed() >= limit {
             bail!("waited {} ms in vain: {what}", limit.as_millis());
         }

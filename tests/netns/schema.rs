@@ -10,7 +10,16 @@ pub(crate) fn check(document: &Value) -> Result<(), String> {
 }
 
 fn load(file: &str) -> Result<Value, String> {
-    let path = format!("{}/docs/schemas/{file}", env!("CARGO_MANIFEST_DIR"));
+    // The package's own directory, or the workspace's above it.
+    let own = env!("CARGO_MANIFEST_DIR");
+    let path = [
+        format!("{own}/docs/schemas/{file}"),
+        format!("{own}/../docs/schemas/{file}"),
+    ];
+    let path = path
+        .into_iter()
+        .find(|path| std::path::Path::new(path).exists());
+    let path = path.ok_or_else(|| format!("no docs/schemas/{file}"))?;
     let text = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
     serde_json::from_str(&text).map_err(|error| format!("{path}: {error}"))
 }
@@ -51,6 +60,7 @@ fn one(value: &Value, schema: &Value, file: &str, at: &str) -> Result<(), String
     let own = match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
+        Value::Number(_) if types.contains(&"number") => "number",
         Value::Number(_) => "integer",
         Value::String(_) => "string",
         Value::Array(_) => "array",

@@ -10,7 +10,8 @@ use super::{A4, A6, Kind, Mark, window};
 use crate::capture::Stamp;
 use crate::report::{Check, Phase, Run, Takeover};
 
-/// A request that was on its way when a fault struck is the fault's, if it was sent at most so long before.
+/// A request that was on its way when a fault struck is the fault's, if it was sent at most so long
+/// before.
 const IN_FLIGHT_MS: f64 = 50.0;
 /// What an entry may live after its member, in milliseconds.
 const ENTRY_LIMIT_MS: f64 = 60_000.0;
@@ -88,7 +89,8 @@ fn figure(count: impl TryInto<u32>) -> f64 {
     f64::from(count.try_into().unwrap_or(u32::MAX))
 }
 
-/// Whether a request belongs to a phase: sent in it, or lost on its way when the fault that begins it struck.
+/// Whether a request belongs to a phase: sent in it, or lost on its way when the fault that begins
+/// it struck.
 fn belongs(request: &Request, mark: &Mark) -> bool {
     let flew = mark.kind == Kind::Fault
         && request.outcome.is_err()
@@ -267,8 +269,9 @@ const ASKING: [(&str, u8); 4] = [("client", 4), ("client", 6), ("stock", 4), ("s
 
 /// What is wrong with who answered a host in the settled part of a phase.
 ///
-/// One member answers. The stock host may have forgotten its entry and found another member, once, since it asks whoever
-/// is first at that moment; a client of ours stays with its member. The struck member does not answer at all.
+/// One member answers. The stock host may have forgotten its entry and found another member, once,
+/// since it asks whoever is first at that moment; a client of ours stays with its member. The
+/// struck member does not answer at all.
 fn second_actor(told: &Told, mark: &Mark, host: &str, family: u8) -> Option<String> {
     let settled = of(told, mark).filter(|r| r.sent >= mark.settled);
     let asked = settled.filter(|r| r.host == host && r.family == family);
@@ -306,13 +309,14 @@ fn overlap(told: &Told, mark: &Mark) -> f64 {
     longest
 }
 
-/// A question less than this after the one before it is its retry (design: ranks answer by the count of questions).
+/// A question less than this after the one before it is its retry (design: ranks answer by the
+/// count of questions).
 const RETRY_MS: f64 = 1500.0;
 
 /// Answers to ARP and neighbour solicitations, outside the windows.
 ///
-/// A first question draws one answer, that of the owner. The n-th of a series draws at least one and at most n, since
-/// rank k answers from the k-th on.
+/// A first question draws one answer, that of the owner. The n-th of a series draws at least one
+/// and at most n, since rank k answers from the k-th on.
 fn resolution(checks: &mut Vec<Check>, told: &Told, asked: &[Asked]) {
     let (mut wrong, mut overriding) = (Vec::new(), Vec::new());
     let mut first = [0u32; 2];

@@ -114,6 +114,7 @@ pub(super) fn run(options: &Options) -> Result<Run> {
     for (index, hello) in hellos.iter().enumerate() {
         let last = index + 1 == hellos.len();
         let hello = Duration::from_millis(*hello);
+        view.begin(hello);
         let round = round::Round::build(options, hello)?;
         if index == 0 {
             run.versions = versions(round.host("client"));

@@ -248,9 +248,8 @@ impl<'a> Round<'a> {
 
     /// Plays the story.
     pub(super) fn play(mut self, view: &mut View, last: bool) -> Result<(Told, Lab)> {
-        view.begin(self.hello);
         if let Err(error) = self.story(view, last) {
-            self.options.go_on()?;
+            wait::go_on()?;
             view.log(&format!("the story ends here: {error:#}"));
             self.told.broke = Some(format!("{error:#}"));
             self.end_last();
@@ -316,6 +315,7 @@ impl<'a> Round<'a> {
         let owner = self.owner_index()?;
         let name = MEMBERS[owner];
         self.begin(view, &format!("leave {name}"), Kind::Orderly, Some(name))?;
+        view.state(name, "left");
         self.tell(name, "leave")?;
         let other = self.settle(view, "takeover", MEMBERS.len() - 1, &["client"])?;
         if other == owner {
@@ -349,6 +349,7 @@ impl<'a> Round<'a> {
         let name = MEMBERS[owner];
         self.begin(view, &format!("{what} {name}"), Kind::Fault, Some(name))?;
         strike(self, owner)?;
+        view.state(name, what);
         let window = self.window();
         if let Some(mark) = self.told.marks.last_mut() {
             mark.settled = mark.from.plus(window);
@@ -465,6 +466,7 @@ impl<'a> Round<'a> {
         self.begin(view, "restart client's daemon", Kind::Orderly, None)?;
         self.start_client()?;
         self.answers_status("client")?;
+        view.state("client", "back");
         self.settled_now();
         self.stay(view, settle)?;
         self.quiet_tail();
@@ -499,7 +501,7 @@ impl<'a> Round<'a> {
         let limit = Duration::from_secs(70);
         for (family, address) in [(4, A4), (6, A6)] {
             loop {
-                self.options.go_on()?;
+                wait::go_on()?;
                 let show = ["ip", "neigh", "show", "to", address, "dev", "eth0"];
                 let entry = self.lab.host("client").run(&show)?.ok()?;
                 if !entry.contains(&mac) || start.elapsed() > limit {
@@ -537,7 +539,7 @@ impl<'a> Round<'a> {
         if self.options.step && kind != Kind::Quiet {
             let at = host.unwrap_or("client");
             let look = look(self.lab.host(at), "hamp status");
-            view.step(name, &look, self.options)?;
+            view.step(name, &look)?;
         }
         self.end_last();
         let now = Stamp::now();
@@ -584,6 +586,7 @@ impl<'a> Round<'a> {
 
     /// Waits until the member is back and known, and one member answers; then stays for a while.
     fn recovered(&mut self, view: &mut View, name: &'static str, settle: Duration) -> Result<()> {
+        view.state(name, "back");
         self.answers_status(name)?;
         self.settle(view, "recovery", MEMBERS.len(), &["client", name])?;
         self.settled_now();
@@ -618,7 +621,7 @@ impl<'a> Round<'a> {
         let limit = self.hello * DEAD_HELLOS * 5 + Duration::from_secs(10);
         let eyes: Vec<&str> = MEMBERS.into_iter().chain(["client"]).collect();
         wait::until_ok("all daemons to agree on an owner", limit, || {
-            self.options.go_on()?;
+            wait::go_on()?;
             self.seen_by(&eyes, MEMBERS.len())?.context("they do not")
         })
         .map(drop)

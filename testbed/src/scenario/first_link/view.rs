@@ -1,6 +1,8 @@
-//! What a person sees: a drawing that is renewed on a terminal, lines elsewhere, a table at the end.
+//! What a person sees: a drawing that is renewed on a terminal, lines elsewhere, a table at the
+//! end.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{BufRead, Write};
 use std::time::{Duration, Instant};
 
@@ -11,6 +13,7 @@ use super::{Kind, Mark};
 use crate::capture::Stamp;
 use crate::report::{Check, Run};
 use crate::scenario::Options;
+use crate::wait;
 
 /// Columns and lines that everything fits into.
 const WIDTH: usize = 80;
@@ -32,6 +35,8 @@ pub(super) struct View {
     /// By family and slot: members that answered, and whether something was lost.
     slots: [BTreeMap<u64, (String, bool)>; 2],
     lines: Vec<String>,
+    /// What is the matter with each host, as far as something is.
+    states: BTreeMap<&'static str, String>,
     /// Phases whose result has been told.
     told: usize,
     drawn: Instant,
@@ -49,6 +54,7 @@ impl View {
             owners: BTreeMap::new(),
             slots: Default::default(),
             lines: Vec::new(),
+            states: BTreeMap::new(),
             told: 0,
             drawn: Instant::now(),
         }
@@ -65,6 +71,11 @@ impl View {
             "hellos every {ms} ms, dead after {} ms",
             super::DEAD_HELLOS as u128 * ms
         ));
+    }
+
+    /// Notes what is the matter with a host; nothing if it is well again.
+    pub(super) fn state(&mut self, host: &'static str, state: &str) {
+        self.states.insert(host, state.into());
     }
 
     /// A line of the story, stamped now.
@@ -172,7 +183,7 @@ impl View {
         let text = match (last, mark.kind) {
             (None, _) => format!("  {}: nothing lost", mark.name),
             (Some(last), Kind::Fault) => format!(
-                "  {}: lost v4 {} v6 {}, the last {last:.0} ms after it (limit {})",
+                "  {}: lost v4 {} v6 {}, last at {last:.0} ms of {}",
                 mark.name,
                 count(4),
                 count(6),
@@ -195,14 +206,31 @@ impl View {
             self.hello.as_millis()
         ));
         line("");
-        line("   s1     s2     s3   client  stock      198.18.0.1  2001:2:0:1546::1");
-        line("  -+------+------+------+------+-        digit: who answered, * two, x lost");
+        let (mut names, mut states) = (String::new(), String::new());
+        for host in super::MEMBERS.into_iter().chain(["client", "stock"]) {
+            // NOTE(unwrap): writing to a String cannot fail.
+            write!(names, "{host:^15}").unwrap();
+            write!(
+                states,
+                "{:^15}",
+                self.states.get(host).map_or("", String::as_str)
+            )
+            .unwrap();
+        }
+        line(&names);
+        line(&states);
+        line(&"       |".repeat(5).replace("       |", "       |       "));
+        line(&format!(
+            "  -----{}-----",
+            "+--------------".repeat(5).trim_end_matches('-')
+        ));
         line("");
+        line("  answers to the client: 1 2 3 the member, * more than one, x something lost");
         for (index, family) in [4u8, 6].iter().enumerate() {
             line(&format!("  v{family} {}", self.strip(index)));
         }
         line("");
-        let room = LINES - 10;
+        let room = LINES - 14;
         for text in &self.lines[self.lines.len().saturating_sub(room)..] {
             line(text);
         }
@@ -226,7 +254,7 @@ impl View {
     }
 
     /// Waits for Enter before an event; the command is to be typed in another terminal.
-    pub(super) fn step(&mut self, name: &str, look: &str, options: &Options) -> Result<()> {
+    pub(super) fn step(&mut self, name: &str, look: &str) -> Result<()> {
         println!("\nNext: {name}. To look from another terminal:\n  {look}\nEnter goes on.");
         let (tell, told) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
@@ -234,7 +262,7 @@ impl View {
             let _ = tell.send(());
         });
         while told.recv_timeout(Duration::from_millis(50)).is_err() {
-            options.go_on()?;
+            wait::go_on()?;
         }
         Ok(())
     }
@@ -303,6 +331,22 @@ impl View {
         }
     }
 
+    /// Prints a text over as many lines as it needs.
+    fn wrapped(&self, text: &str) {
+        let mut line = String::new();
+        for word in text.split(' ') {
+            if line.chars().count() + 1 + word.chars().count() > WIDTH && !line.trim().is_empty() {
+                self.print(&line);
+                line = "      ".into();
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        self.print(&line);
+    }
+
     /// Programs, checks and the verdict.
     pub(super) fn end(&mut self, run: &Run) {
         self.print("");
@@ -316,7 +360,7 @@ impl View {
             ));
         }
         for cell in &run.unsupported {
-            self.print(&format!("not here: {}: {}", cell.what, cell.reason));
+            self.wrapped(&format!("not here: {}: {}", cell.what, cell.reason));
         }
         self.print("");
         for check in &run.checks {
@@ -333,7 +377,7 @@ impl View {
                 "{mark} {id:48} {measured:>7.0} <= {limit:.0} {unit}"
             ));
             if !check.passed && !detail.is_empty() {
-                self.print(&format!("       {detail}"));
+                self.wrapped(&format!("       {detail}"));
             }
         }
         let failed = run.checks.iter().filter(|c| !c.passed).count();

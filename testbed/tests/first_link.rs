@@ -1,0 +1,323 @@
+//! `hamp-lab run first-link`, from outside: what it says, what it writes, and that nothing of it
+//! stays however it ends.
+
+#[path = "../../tests/netns/schema.rs"]
+mod schema;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use testbed::{harness, wait};
+
+/// Marks everything that a lab of these tests starts, through the environment.
+const MARK: &str = "HAMP_LAB_TEST";
+/// Longer than the end of a lab takes on a busy machine.
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    harness::main(&[
+        ("the_quick_form_passes", the_quick_form_passes),
+        (
+            "the_other_reports_are_as_described",
+            the_other_reports_are_as_described,
+        ),
+        ("usage_errors_end_with_2", usage_errors_end_with_2),
+        ("nothing_stays_after_kill_9", nothing_stays_after_kill_9),
+        ("nothing_stays_after_ctrl_c", nothing_stays_after_ctrl_c),
+        (
+            "nothing_stays_when_the_parent_is_killed",
+            nothing_stays_when_the_parent_is_killed,
+        ),
+    ])
+}
+
+/// A lab that was started, with what can be left of it.
+struct Started {
+    child: Child,
+    mark: String,
+    tmp: PathBuf,
+}
+
+impl Started {
+    /// Starts `hamp-lab ARGS` in a process group of its own, with a temporary directory of its own.
+    fn begin(name: &str, args: &[&str]) -> Result<Self> {
+        let mark = format!("{name}-{}", std::process::id());
+        let tmp = std::env::temp_dir().join(format!("hamp-lab-test-{mark}"));
+        fs::create_dir_all(&tmp)?;
+        let child = Command::new(env!("CARGO_BIN_EXE_hamp-lab"))
+            .args(args)
+            .env(MARK, &mark)
+            .env("TMPDIR", &tmp)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .context("start hamp-lab")?;
+        Ok(Self { child, mark, tmp })
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    /// Waits until so many processes carry the mark; more tells that the lab is further on.
+    fn grown(&self, processes: usize) -> Result<()> {
+        let grown = || (marked(&self.mark).len() >= processes).then_some(());
+        wait::until(&format!("{processes} processes of the lab"), LIMIT, grown)
+    }
+
+    /// Checks that no process, and so no namespace, and no file is left.
+    fn gone(mut self) -> Result<()> {
+        // What is left of the output must not keep it alive.
+        drop((self.child.stdout.take(), self.child.stderr.take()));
+        let _ = self.child.wait();
+        let gone = || marked(&self.mark).is_empty().then_some(());
+        wait::until("the end of all processes of the lab", LIMIT, gone)
+            .with_context(|| format!("left: {:?}", marked(&self.mark)))?;
+        let left: Vec<_> = fs::read_dir(&self.tmp)?
+            .flatten()
+            .map(|e| e.path())
+            .collect();
+        fs::remove_dir_all(&self.tmp)?;
+        ensure!(left.is_empty(), "files left: {left:?}");
+        Ok(())
+    }
+}
+
+/// Processes that carry the mark in their environment, ours aside.
+fn marked(mark: &str) -> Vec<String> {
+    let wanted = format!("{MARK}={mark}");
+    let has = |pid: &String| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment
+            .split(|b| *b == 0)
+            .any(|variable| variable == wanted.as_bytes())
+    };
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = all.filter_map(|e| e.file_name().into_string().ok());
+    numbers
+        .filter(|n| n.bytes().all(|b| b.is_ascii_digit()))
+        .filter(has)
+        .collect()
+}
+
+/// Runs to the end; exit code, standard output, standard error.
+fn lab(args: &[&str]) -> Result<(Option<i32>, String, String)> {
+    let output = Command::new(env!("CARGO_BIN_EXE_hamp-lab"))
+        .args(args)
+        .output()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok((
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    ))
+}
+
+/// Whether the labs can run here at all; their own words if not.
+fn needs_lab() -> Result<()> {
+    let (code, out, err) = lab(&["check"])?;
+    match code {
+        Some(0) => Ok(()),
+        Some(69 | 77) => Err(harness::skip(out.replace('\n', "; "))),
+        _ => bail!("hamp-lab check: {code:?}: {out}{err}"),
+    }
+}
+
+fn the_quick_form_passes() -> Result<()> {
+    needs_lab()?;
+    let start = Instant::now();
+    let dir = std::env::temp_dir().join(format!("hamp-first-link-{}", std::process::id()));
+    fs::create_dir_all(&dir)?;
+    let (json, pcap) = (dir.join("run.json"), dir.join("pcap"));
+    let args = ["run", "first-link", "--quick", "--json"];
+    let args: Vec<&str> = args
+        .into_iter()
+        .chain([
+            json.to_str().context("path")?,
+            "--pcap",
+            pcap.to_str().context("path")?,
+        ])
+        .collect();
+    let (code, out, err) = lab(&args)?;
+    ensure!(
+        code == Some(0),
+        "exit {code:?} after {:?}\n{out}{err}",
+        start.elapsed()
+    );
+    let wide: Vec<_> = out.lines().filter(|l| l.chars().count() > 80).collect();
+    ensure!(
+        wide.is_empty(),
+        "lines of more than 80 characters: {wide:?}"
+    );
+    let document: Value = serde_json::from_str(&fs::read_to_string(&json)?)?;
+    schema::check(&document).map_err(anyhow::Error::msg)?;
+    figures(&document)?;
+    captures(&pcap)?;
+    fs::remove_dir_all(dir)?;
+    Ok(())
+}
+
+/// What a run that passed must have measured, whatever its own verdict rests on.
+fn figures(document: &Value) -> Result<()> {
+    let array = |key: &str| document[key].as_array().cloned().unwrap_or_default();
+    let names: BTreeSet<_> = array("phases")
+        .iter()
+        .filter_map(|p| p["name"].as_str().map(str::to_owned))
+        .collect();
+    for wanted in [
+        "undisturbed",
+        "leave",
+        "join",
+        "kill daemon+",
+        "kill daemon ",
+        "freeze",
+        "pull",
+    ] {
+        ensure!(
+            names.iter().any(|n| n.starts_with(wanted)),
+            "no phase {wanted:?} in {names:?}"
+        );
+    }
+    for family in [4, 6] {
+        let undisturbed: Vec<_> = array("phases")
+            .into_iter()
+            .filter(|p| p["name"] == "undisturbed" && p["family"] == family)
+            .collect();
+        ensure!(
+            undisturbed.len() == 3,
+            "streams over v{family}: {}",
+            undisturbed.len()
+        );
+        for stream in undisturbed {
+            let requests = stream["requests"].as_u64().unwrap_or(0);
+            ensure!(requests >= 20 && stream["failed"] == 0, "{stream}");
+            let members = stream["by_member"]
+                .as_object()
+                .map_or(0, serde_json::Map::len);
+            ensure!(members == 1, "{stream}");
+        }
+        // A leave and four faults, each noticed by the client.
+        let takeovers = array("takeovers")
+            .into_iter()
+            .filter(|t| t["family"] == family);
+        ensure!(takeovers.count() >= 5, "too few takeovers over v{family}");
+    }
+    let programs = array("programs");
+    ensure!(
+        programs.len() >= 6 && programs.iter().all(|p| p["error"].is_null()),
+        "{programs:?}"
+    );
+    Ok(())
+}
+
+/// One file per link, named after its host, with frames in it.
+fn captures(dir: &Path) -> Result<()> {
+    for host in ["s1", "s2", "s3", "client", "stock"] {
+        let path = dir.join(format!("{host}.pcapng"));
+        let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
+        ensure!(
+            bytes.len() > 10_000,
+            "{} has {} bytes",
+            path.display(),
+            bytes.len()
+        );
+        let mut reader = pcap_file::pcapng::PcapNgReader::new(bytes.as_slice())?;
+        while let Some(block) = reader.next_block() {
+            block.with_context(|| path.display().to_string())?;
+        }
+    }
+    Ok(())
+}
+
+fn the_other_reports_are_as_described() -> Result<()> {
+    for args in [["check", "--json"], ["list", "--json"]] {
+        let (code, out, err) = lab(&args)?;
+        ensure!(
+            matches!(code, Some(0 | 69 | 77)),
+            "{args:?}: {code:?} {err}"
+        );
+        let document: Value = serde_json::from_str(&out).with_context(|| out.clone())?;
+        schema::check(&document).map_err(anyhow::Error::msg)?;
+    }
+    Ok(())
+}
+
+fn usage_errors_end_with_2() -> Result<()> {
+    for args in [
+        &["run", "no-such-lab"][..],
+        &["run"],
+        &["no-such-command"],
+        &["run", "--no-such"],
+    ] {
+        let (code, out, err) = lab(args)?;
+        ensure!(
+            code == Some(2) && out.is_empty() && !err.is_empty(),
+            "{args:?}: {code:?} {out}"
+        );
+    }
+    Ok(())
+}
+
+fn nothing_stays_after_kill_9() -> Result<()> {
+    needs_lab()?;
+    // Early in the building, when some hosts are there, when servers and daemons are, and under
+    // load.
+    for (round, processes) in [2, 5, 10, 20].into_iter().enumerate() {
+        let lab = Started::begin(&format!("kill{round}"), &["run", "first-link", "--quick"])?;
+        lab.grown(processes)?;
+        kill(lab.pid(), Signal::SIGKILL)?;
+        lab.gone()
+            .with_context(|| format!("killed with {processes} processes"))?;
+    }
+    Ok(())
+}
+
+fn nothing_stays_after_ctrl_c() -> Result<()> {
+    needs_lab()?;
+    let mut lab = Started::begin("ctrl-c", &["run", "first-link", "--quick"])?;
+    lab.grown(20)?;
+    let mut out = lab.child.stdout.take().context("no pipe")?;
+    kill(lab.pid(), Signal::SIGINT)?;
+    let status = wait::until("its end", LIMIT, || lab.child.try_wait().ok().flatten())?;
+    ensure!(status.code() == Some(130), "ended with {status}");
+    let mut told = String::new();
+    out.read_to_string(&mut told)?;
+    lab.gone()
+}
+
+fn nothing_stays_when_the_parent_is_killed() -> Result<()> {
+    needs_lab()?;
+    let mark = format!("parent-{}", std::process::id());
+    // The shell must not turn into hamp-lab, so there is something after it.
+    let line = format!(
+        "{} run first-link --quick; true",
+        env!("CARGO_BIN_EXE_hamp-lab")
+    );
+    let mut shell = Command::new("sh")
+        .args(["-c", &line])
+        .env(MARK, &mark)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()?;
+    wait::until("processes of the lab", LIMIT, || {
+        (marked(&mark).len() >= 20).then_some(())
+    })?;
+    shell.kill()?;
+    shell.wait()?;
+    let gone = || marked(&mark).is_empty().then_some(());
+    wait::until("the end of all processes of the lab", LIMIT, gone)
+        .with_context(|| format!("left: {:?}", marked(&mark)))
+}
