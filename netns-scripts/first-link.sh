@@ -35,7 +35,10 @@ until_true() {
     local deadline=$((SECONDS + $1)) what=$2
     shift 2
     until "$@" >/dev/null 2>&1; do
-        ((SECONDS < deadline)) || die 1 "waited in vain for $what; see $state"
+        if ((SECONDS >= deadline)); then
+            tail -n 3 "$state"/*.log >&2
+            die 1 "waited in vain for $what"
+        fi
         sleep 0.05
     done
 }
@@ -46,6 +49,7 @@ service() {
     shift 2
     ip netns exec "$prefix-$host" "$@" >"$state/$host.$name.log" 2>&1 </dev/null &
     echo $! >"$state/$host.$name.pid"
+    disown # or the shell reports what is killed on purpose
 }
 
 # stop FILE SIGNAL: sends the signal to the process named in the file, and waits for its end.
@@ -90,10 +94,11 @@ start_member() {
     mkdir -p "$state/$host.www"
     echo "I am $host" >"$state/$host.www/index.html"
     cat >"$state/$host.nginx" <<-END
-	daemon off; master_process off; error_log stderr; pid $state/$host.nginx.own;
+	user root; daemon off; master_process off; error_log stderr; pid $state/$host.nginx.own;
 	events {}
 	http {
-	    access_log off;
+	    access_log off; client_body_temp_path $state; proxy_temp_path $state;
+	    fastcgi_temp_path $state; uwsgi_temp_path $state; scgi_temp_path $state;
 	    server { listen 80; listen [::]:80; root $state/$host.www; }
 	}
 	END
