@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -65,7 +66,9 @@ fn the_link_in_plain_shell_survives_a_member_and_goes_away() {
 /// Runs `body` after lib.sh as an ordinary user without sudo, whose home is empty.
 fn lib(body: &str) -> Output {
     // A copy: not everybody may look into the checkout.
-    let copy = std::env::temp_dir().join(format!("hamp-lib-{}", std::process::id()));
+    static COPIES: AtomicU32 = AtomicU32::new(0);
+    let nth = COPIES.fetch_add(1, Ordering::Relaxed);
+    let copy = std::env::temp_dir().join(format!("hamp-lib-{}-{nth}", std::process::id()));
     let scripts = copy.join("netns-scripts");
     std::fs::create_dir_all(&scripts).unwrap();
     for file in ["netns-scripts/lib.sh", "Cargo.toml"] {
@@ -87,9 +90,10 @@ fn lib(body: &str) -> Output {
         .env_remove("CARGO");
     command
         .env_remove("SUDO_USER")
-        .stdin(std::process::Stdio::null())
-        .output()
-        .unwrap()
+        .stdin(std::process::Stdio::null());
+    let output = command.output().unwrap();
+    std::fs::remove_dir_all(copy).unwrap();
+    output
 }
 
 #[test]
