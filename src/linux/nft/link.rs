@@ -4,8 +4,9 @@
 //! hears all of it.
 //!
 //! * **Member.** The kernel answers ARP for any address it has, on every link, and at once; who
-//!   answers for an anycast address is decided by rank. So requests for the addresses served
-//!   here are hidden. (For IPv6 the kernel answers only for addresses of the link itself.)
+//!   answers for an anycast address is decided by rank. So requests for the class are hidden, also
+//!   after a daemon that crashed, whose address outlives it by some seconds, and while another one
+//!   starts. (For IPv6 the kernel answers only for addresses of the link itself.)
 //! * **Client.** Neighbour entries for anycast addresses are installed by the daemon, from answers
 //!   that it has judged. So what states or asks with such an address is hidden from the kernel, as
 //!   a lease: without a daemon that renews it the host is a stock host again.
@@ -56,26 +57,6 @@ pub(super) fn end_entries(index: u32, interface: &str) -> String {
     )
 }
 
-/// Hides requests for the set's elements `prefixes` from the kernel (member).
-//= docs/spec/link.md#what-a-member-s-kernel-holds
-//# A member's kernel MUST NOT answer ARP requests or neighbour solicitations for the address
-//# itself.
-pub(super) fn hide(prefixes: &[Prefix]) -> String {
-    served("add", prefixes)
-}
-
-/// Stops hiding them.
-pub(super) fn show(prefixes: &[Prefix]) -> String {
-    served("delete", prefixes)
-}
-
-fn served(what: &str, prefixes: &[Prefix]) -> String {
-    match IPV4.elements(prefixes, "") {
-        Some(elements) => format!("{what} element {TABLE} served4 {{ {elements} }}\n"),
-        None => String::new(),
-    }
-}
-
 /// Hides the class's own ARP and neighbour discovery on `interface` (client) for `lasts` from now.
 pub(super) fn lease_hiding(interface: &str, lasts: Duration) -> String {
     let lasts = lasts.as_millis().max(1);
@@ -87,7 +68,8 @@ pub(super) fn lease_hiding(interface: &str, lasts: Duration) -> String {
     )
 }
 
-/// Loads the table without any link, nothing hidden; replaces an earlier one.
+/// Loads the table without any link, or replaces its rules and keeps the links that it has: at no
+/// moment does the kernel see what is hidden from it.
 pub fn text(class: &Class) -> String {
     let (mut rules, mut probes) = (String::new(), String::new());
     for prefix in class.prefixes() {
@@ -106,23 +88,27 @@ pub fn text(class: &Class) -> String {
     }
     let mut text = format!(
         r#"add table {TABLE}
-flush table {TABLE}
+add chain {TABLE} hide_arp
+add chain {TABLE} hide_nd
+add chain {TABLE} own_probes
+flush chain {TABLE} hide_arp
+flush chain {TABLE} hide_nd
+flush chain {TABLE} own_probes
 table {TABLE} {{
 	comment "hamp: what a link's ARP and neighbour discovery keep from the kernel"
 
-	counter request_hidden {{ comment "ARP requests for an address that this host serves"; }}
+	counter request_hidden {{ comment "ARP requests for an anycast address"; }}
 	counter claim_hidden {{ comment "ARP and neighbour discovery of an anycast address"; }}
 	counter probe_kept {{ comment "this host's own probes for an anycast address"; }}
 
 	set class4 {{ type ipv4_addr; flags interval; auto-merge; comment "anycast addresses"; }}
-	set served4 {{ type ipv4_addr; flags interval; comment "addresses that this host serves"; }}
 	set managed {{
 		type ifname; flags timeout;
 		comment "links whose anycast neighbours the daemon manages: leases";
 	}}
 
 	chain hide_arp {{
-		arp operation request arp daddr ip @served4 counter name request_hidden drop
+		arp operation request arp daddr ip @class4 counter name request_hidden drop
 		iifname @managed arp saddr ip @class4 counter name claim_hidden drop
 	}}
 	# The target of a solicitation or advertisement begins at bit 64 of the ICMPv6 message.
@@ -134,7 +120,6 @@ table {TABLE} {{
 }}
 "#
     );
-    text += &format!("flush set {TABLE} served4\n");
     text += &format!("flush set {TABLE} managed\n");
     text += &IPV4.refill(TABLE, "class", class.prefixes());
     text

@@ -29,20 +29,17 @@ pub struct Tables {
     nft: Session,
     class: Class,
     open: Cover,
-    hidden: Cover,
 }
 
 impl Tables {
-    /// Starts nft and loads the table of the links: nothing is hidden yet.
+    /// Starts nft and loads the table of the links.
     pub fn start(class: Class) -> Result<Self, Error> {
         let mut nft = Session::start()?;
         nft.run(&link::text(&class))?;
-        let (open, hidden) = Default::default();
         Ok(Self {
             nft,
             class,
-            open,
-            hidden,
+            open: Cover::default(),
         })
     }
 
@@ -71,20 +68,6 @@ impl Tables {
     /// Sets the addresses that SYNs are rewritten to: all links, at most one per link and family.
     pub fn set_unicast(&mut self, links: &[Unicast]) -> Result<(), Error> {
         self.nft.run(&member::unicast(links))
-    }
-
-    /// Hides ARP requests for `prefixes` from the kernel: before their addresses are configured.
-    pub fn hide(&mut self, prefixes: &[Prefix]) -> Result<(), Error> {
-        let change = self.hidden.insert(prefixes);
-        self.each(&change.out, link::show)?;
-        self.each(&change.into, link::hide)
-    }
-
-    /// Stops hiding ARP requests for `prefixes`: after their addresses are gone.
-    pub fn show(&mut self, prefixes: &[Prefix]) -> Result<(), Error> {
-        let change = self.hidden.remove(prefixes);
-        self.each(&change.out, link::show)?;
-        self.each(&change.into, link::hide)
     }
 
     /// Opens the gate for `prefixes`, or keeps it open, for `lasts` from now (at least 1 ms).
