@@ -51,9 +51,6 @@ impl Kernel {
             tracing::warn!("lo was down: brought up, it holds the anycast addresses");
             self.netlink.loopback_up().await?;
         }
-        // Addresses that an earlier daemon left and this one is about to serve stay configured: the
-        // kernel must not answer for them in the meantime.
-        self.tables.hide(&config.addresses())?;
         let state = |error| Failure::io("state", &error);
         let (restored, failed) = sysctl::restore_all(&mut self.dir).map_err(state)?;
         for path in restored {
