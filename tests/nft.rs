@@ -62,7 +62,7 @@ fn member_tables() -> Tables {
     for prefix in SERVED {
         sh(&format!("ip route add local {prefix} dev lo"));
     }
-    let mut tables = Tables::start(Class::default()).unwrap();
+    let mut tables = Tables::start(Class::default(), &[]).unwrap();
     tables.load_member().unwrap();
     let own: Vec<(String, IpAddr)> = ["eth0", "lo"]
         .iter()
@@ -290,6 +290,10 @@ fn arp_and_neighbour_discovery_are_hidden_as_told() {
         return;
     }
     let mut tables = member_tables();
+    let eth0 = fs::read_to_string("/sys/class/net/eth0/ifindex").unwrap();
+    let eth0 = eth0.trim().parse().unwrap();
+    tables.attach(eth0, "eth0").unwrap();
+    tables.attach(eth0, "eth0").unwrap();
     let wire = WireEnd::new();
     // The member: who has its address? Its kernel says so, unless that is hidden.
     let ask = frame::request(TEST, at("10.15.46.7", 0).ip(), at("198.18.0.1", 0).ip()).unwrap();
@@ -306,19 +310,23 @@ fn arp_and_neighbour_discovery_are_hidden_as_told() {
         anycast
     };
     assert!(answered(&wire));
-    let eth0 = fs::read_to_string("/sys/class/net/eth0/ifindex").unwrap();
-    let eth0 = eth0.trim().parse().unwrap();
-    tables.attach(eth0, "eth0").unwrap();
-    tables.attach(eth0, "eth0").unwrap();
+    tables
+        .hide(&prefixes(&["198.18.0.1/32", "198.18.0.0/24"]))
+        .unwrap();
     //= docs/spec/link.md#what-a-member-s-kernel-holds
     //= type=test
     //# A member's kernel MUST NOT answer ARP requests or neighbour solicitations for the address
     //# itself.
     assert!(!answered(&wire));
-    // A daemon that starts again finds the links as they were.
+    // A daemon that starts again finds the links as they were, and what it holds hidden.
     drop(tables);
-    let mut tables = Tables::start(Class::default()).unwrap();
+    let held = prefixes(&["198.18.0.1/32", "198.18.0.0/24"]);
+    let mut tables = Tables::start(Class::default(), &held).unwrap();
     assert!(!answered(&wire));
+    tables.show(&prefixes(&["198.18.0.0/24"])).unwrap();
+    assert!(!answered(&wire));
+    tables.show(&prefixes(&["198.18.0.1/32"])).unwrap();
+    assert!(answered(&wire));
 
     // The client: an entry follows an announcement, unless that is hidden.
     let entry = |address: &str| sh(&format!("ip neigh show {address} dev eth0"));

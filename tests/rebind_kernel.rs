@@ -162,7 +162,7 @@ impl World for Kernel {
     fn restart(&mut self) {
         // The daemon before this one is gone, with its nft.
         self.tables = None;
-        let mut tables = Tables::start(Class::default()).unwrap();
+        let mut tables = Tables::start(Class::default(), &[]).unwrap();
         tables.load_client().unwrap();
         self.tables = Some(tables);
     }

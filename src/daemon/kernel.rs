@@ -163,6 +163,7 @@ impl Kernel {
         self.become_member()?;
         self.dir.state.prefixes.insert(prefix);
         self.save()?;
+        self.tables.hide(&[prefix])?;
         self.netlink.hold(prefix, self.held_for()).await?;
         self.served.insert(
             prefix,
@@ -191,6 +192,7 @@ impl Kernel {
         self.served.remove(&prefix);
         self.tables.close(&[prefix], self.dead)?;
         self.netlink.release(prefix).await?;
+        self.tables.show(&[prefix])?;
         self.dir.state.prefixes.remove(&prefix);
         self.save()?;
         tracing::info!(%prefix, link = self.name(link), "withdrawn");

@@ -28,9 +28,10 @@ impl Kernel {
         let netlink = Netlink::open()
             .await
             .map_err(|error| Failure::io("netlink", &error))?;
+        let held: Vec<_> = dir.state.prefixes.iter().copied().collect();
         Ok(Self {
             netlink,
-            tables: Tables::start(config.class())?,
+            tables: Tables::start(config.class(), &held)?,
             dir,
             class: config.class(),
             member: false,
@@ -90,6 +91,7 @@ impl Kernel {
         for prefix in left.into_iter().filter(|prefix| !kept.contains(prefix)) {
             tracing::info!(%prefix, "address of an earlier daemon swept");
             self.netlink.release(prefix).await?;
+            self.tables.show(&[prefix])?;
         }
         self.dir
             .state

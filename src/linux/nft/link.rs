@@ -4,9 +4,9 @@
 //! hears all of it.
 //!
 //! * **Member.** The kernel answers ARP for any address it has, on every link, and at once; who
-//!   answers for an anycast address is decided by rank. So requests for the class are hidden, also
-//!   after a daemon that crashed, whose address outlives it by some seconds, and while another one
-//!   starts. (For IPv6 the kernel answers only for addresses of the link itself.)
+//!   answers for an anycast address is decided by rank. So requests for the addresses served
+//!   here are hidden, also while a daemon takes over from one that crashed, whose addresses are
+//!   still there. (For IPv6 the kernel answers only for addresses of the link itself.)
 //! * **Client.** Neighbour entries for anycast addresses are installed by the daemon, from answers
 //!   that it has judged. So what states or asks with such an address is hidden from the kernel, as
 //!   a lease: without a daemon that renews it the host is a stock host again.
@@ -57,6 +57,26 @@ pub(super) fn end_entries(index: u32, interface: &str) -> String {
     )
 }
 
+/// Hides requests for the set's elements `prefixes` from the kernel (member).
+//= docs/spec/link.md#what-a-member-s-kernel-holds
+//# A member's kernel MUST NOT answer ARP requests or neighbour solicitations for the address
+//# itself.
+pub(super) fn hide(prefixes: &[Prefix]) -> String {
+    served("add", prefixes)
+}
+
+/// Stops hiding them.
+pub(super) fn show(prefixes: &[Prefix]) -> String {
+    served("delete", prefixes)
+}
+
+fn served(what: &str, prefixes: &[Prefix]) -> String {
+    match IPV4.elements(prefixes, "") {
+        Some(elements) => format!("{what} element {TABLE} served4 {{ {elements} }}\n"),
+        None => String::new(),
+    }
+}
+
 /// Hides the class's own ARP and neighbour discovery on `interface` (client) for `lasts` from now.
 pub(super) fn lease_hiding(interface: &str, lasts: Duration) -> String {
     let lasts = lasts.as_millis().max(1);
@@ -68,9 +88,9 @@ pub(super) fn lease_hiding(interface: &str, lasts: Duration) -> String {
     )
 }
 
-/// Loads the table without any link, or replaces its rules and keeps the links that it has: at no
-/// moment does the kernel see what is hidden from it.
-pub fn text(class: &Class) -> String {
+/// Loads the table without any link, or replaces its rules and keeps the links that it has;
+/// requests for `hidden` and for nothing else are hidden from then on.
+pub fn text(class: &Class, hidden: &[Prefix]) -> String {
     let (mut rules, mut probes) = (String::new(), String::new());
     for prefix in class.prefixes() {
         if let Prefix::V6(net) = prefix {
@@ -97,18 +117,19 @@ flush chain {TABLE} own_probes
 table {TABLE} {{
 	comment "hamp: what a link's ARP and neighbour discovery keep from the kernel"
 
-	counter request_hidden {{ comment "ARP requests for an anycast address"; }}
+	counter request_hidden {{ comment "ARP requests for an address that this host serves"; }}
 	counter claim_hidden {{ comment "ARP and neighbour discovery of an anycast address"; }}
 	counter probe_kept {{ comment "this host's own probes for an anycast address"; }}
 
 	set class4 {{ type ipv4_addr; flags interval; auto-merge; comment "anycast addresses"; }}
+	set served4 {{ type ipv4_addr; flags interval; comment "addresses that this host serves"; }}
 	set managed {{
 		type ifname; flags timeout;
 		comment "links whose anycast neighbours the daemon manages: leases";
 	}}
 
 	chain hide_arp {{
-		arp operation request arp daddr ip @class4 counter name request_hidden drop
+		arp operation request arp daddr ip @served4 counter name request_hidden drop
 		iifname @managed arp saddr ip @class4 counter name claim_hidden drop
 	}}
 	# The target of a solicitation or advertisement begins at bit 64 of the ICMPv6 message.
@@ -120,6 +141,8 @@ table {TABLE} {{
 }}
 "#
     );
+    text += &format!("flush set {TABLE} served4\n");
+    text += &hide(hidden);
     text += &format!("flush set {TABLE} managed\n");
     text += &IPV4.refill(TABLE, "class", class.prefixes());
     text

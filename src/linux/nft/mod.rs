@@ -29,18 +29,26 @@ pub struct Tables {
     nft: Session,
     class: Class,
     open: Cover,
+    hidden: Cover,
 }
 
 impl Tables {
-    /// Starts nft and loads the table of the links.
-    pub fn start(class: Class) -> Result<Self, Error> {
+    /// Starts nft and loads the table of the links: ARP requests for `held`, addresses that an
+    /// earlier daemon configured, are hidden without a gap.
+    pub fn start(class: Class, held: &[Prefix]) -> Result<Self, Error> {
         let mut nft = Session::start()?;
-        nft.run(&link::text(&class))?;
-        Ok(Self {
+        let mut hidden = Cover::default();
+        let hidden_now = hidden.insert(held).into;
+        let (first, rest) = hidden_now.split_at(hidden_now.len().min(AT_ONCE));
+        nft.run(&link::text(&class, first))?;
+        let mut tables = Self {
             nft,
             class,
             open: Cover::default(),
-        })
+            hidden,
+        };
+        tables.each(rest, link::hide)?;
+        Ok(tables)
     }
 
     /// Loads the member's gate, closed.
@@ -68,6 +76,20 @@ impl Tables {
     /// Sets the addresses that SYNs are rewritten to: all links, at most one per link and family.
     pub fn set_unicast(&mut self, links: &[Unicast]) -> Result<(), Error> {
         self.nft.run(&member::unicast(links))
+    }
+
+    /// Hides ARP requests for `prefixes` from the kernel: before their addresses are configured.
+    pub fn hide(&mut self, prefixes: &[Prefix]) -> Result<(), Error> {
+        let change = self.hidden.insert(prefixes);
+        self.each(&change.out, link::show)?;
+        self.each(&change.into, link::hide)
+    }
+
+    /// Stops hiding ARP requests for `prefixes`: after their addresses are gone.
+    pub fn show(&mut self, prefixes: &[Prefix]) -> Result<(), Error> {
+        let change = self.hidden.remove(prefixes);
+        self.each(&change.out, link::show)?;
+        self.each(&change.into, link::hide)
     }
 
     /// Opens the gate for `prefixes`, or keeps it open, for `lasts` from now (at least 1 ms).
@@ -107,7 +129,7 @@ impl Tables {
         prefixes: &[Prefix],
         text: impl Fn(&[Prefix]) -> String,
     ) -> Result<(), Error> {
-        for some in prefixes.chunks(200) {
+        for some in prefixes.chunks(AT_ONCE) {
             let text = text(some);
             if !text.is_empty() {
                 self.nft.run(&text)?;
@@ -116,6 +138,9 @@ impl Tables {
         Ok(())
     }
 }
+
+/// Prefixes in one transaction at most.
+const AT_ONCE: usize = 200;
 
 /// Removes everything of ours, and with it every rebound connection (`hamp clean`).
 pub fn clean() -> Result<(), Error> {
