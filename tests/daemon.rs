@@ -4,7 +4,7 @@
 mod schema;
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -416,7 +416,8 @@ fn without_its_nft_it_stops_and_cleans_up() -> Result<()> {
 fn the_service_manager_is_told() -> Result<()> {
     let lab = lab()?;
     let one = lab.host("one");
-    configure(one, "[client]\n")?;
+    configure(one, &format!("[member]\n{ADDRESSES}\n"))?;
+    one.sh("ip link set eth0 down")?;
     let listener = one.inside(|| {
         let path = "/run/lab/notify";
         std::os::unix::net::UnixDatagram::bind(path)
@@ -433,6 +434,18 @@ fn the_service_manager_is_told() -> Result<()> {
         let line: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
         ensure!(line["level"] == "INFO", "{line}");
     }
+    // What comes up after it can bind, also before anything is served.
+    let bound = one.inside(|| {
+        let addresses = [
+            SocketAddr::from(([198, 18, 0, 1], 53)),
+            "[2001:2:0:1546::1]:53".parse()?,
+        ];
+        Ok::<_, anyhow::Error>(
+            UdpSocket::bind(addresses[0])?.local_addr()? == addresses[0]
+                && UdpSocket::bind(addresses[1]).is_ok(),
+        )
+    })??;
+    ensure!(bound);
     daemon.signal(Signal::SIGINT)?;
     ensure!(daemon.wait(LIMIT)?.code() == Some(130));
     let length = listener.recv(&mut told)?;

@@ -69,8 +69,10 @@ pub(super) fn status(status: &Value) -> String {
         status["hello_ms"],
         status["dead_ms"],
     );
-    if list(&status["absent_interfaces"]).next().is_some() {
-        text += &format!("absent   {}\n", words(&status["absent_interfaces"]));
+    for (what, key) in [("absent", "absent_interfaces"), ("down", "down_interfaces")] {
+        if list(&status[key]).next().is_some() {
+            text += &format!("{what:8} {}\n", words(&status[key]));
+        }
     }
     let rows: Vec<[String; 6]> = list(&status["links"])
         .map(|link| {

@@ -46,12 +46,15 @@ pub struct Frame {
     pub outgoing: bool,
 }
 
-/// A prefix that is served.
-#[derive(Debug, Default)]
-struct Served {
+/// A prefix whose addresses are on lo.
+#[derive(Debug)]
+struct Held {
+    /// Where it is served: without any, the gate is closed.
     links: BTreeSet<LinkId>,
-    /// When its address on lo was renewed last.
-    held: Instant,
+    /// It stays on lo also while it is served nowhere.
+    wanted: bool,
+    /// When its addresses were renewed last.
+    renewed: Instant,
 }
 
 /// Everything of ours in the kernel.
@@ -65,7 +68,7 @@ pub struct Kernel {
     client: bool,
     interfaces: Vec<String>,
     links: BTreeMap<LinkId, Attached>,
-    served: BTreeMap<Prefix, Served>,
+    held: BTreeMap<Prefix, Held>,
     neighbours: BTreeMap<(LinkId, IpAddr), ([u8; 6], Instant)>,
     frames: mpsc::Sender<Frame>,
     /// When to sweep what a predecessor left and nobody confirmed.
@@ -82,7 +85,7 @@ impl Kernel {
             Event::Withdraw { link, prefix } => self.withdraw(*link, *prefix).await,
             Event::Lease {
                 prefixes, lasts, ..
-            } => self.lease(now, prefixes, *lasts).await,
+            } => self.lease(prefixes, *lasts),
             Event::Neighbour { link, address, mac } => {
                 self.neighbour(now, *link, *address, *mac).await
             }
@@ -134,11 +137,56 @@ impl Kernel {
         Ok(())
     }
 
+    /// Puts a prefix on lo, behind a closed gate: services can bind its addresses from now on,
+    /// whatever becomes of the links. After the links, whose rules hide it from the kernel's ARP.
+    pub async fn hold(&mut self, now: Instant, prefix: Prefix) -> Result<(), Failure> {
+        self.become_member()?;
+        if let Some(held) = self.held.get_mut(&prefix) {
+            held.wanted = true;
+            return Ok(());
+        }
+        self.dir.state.prefixes.insert(prefix);
+        self.save()?;
+        self.tables.hide(&[prefix])?;
+        self.netlink.hold(prefix, HELD).await?;
+        self.held.insert(
+            prefix,
+            Held {
+                links: BTreeSet::new(),
+                wanted: true,
+                renewed: now,
+            },
+        );
+        Ok(())
+    }
+
+    /// Takes a prefix off lo, at once or as soon as it is no longer served.
+    pub async fn release(&mut self, prefix: Prefix) -> Result<(), Failure> {
+        let Some(held) = self.held.get_mut(&prefix) else {
+            return Ok(());
+        };
+        held.wanted = false;
+        if !held.links.is_empty() {
+            return Ok(());
+        }
+        self.held.remove(&prefix);
+        self.netlink.release(prefix).await?;
+        self.tables.show(&[prefix])?;
+        self.dir.state.prefixes.remove(&prefix);
+        self.save()
+    }
+
     /// Renews what does not hang on the node's hellos, and sweeps once the recovery is over.
     pub async fn renew(&mut self, now: Instant) -> Result<(), Failure> {
         if self.client {
             for attached in self.links.values() {
                 self.tables.lease_hiding(&attached.name, HIDDEN)?;
+            }
+        }
+        for (prefix, held) in &mut self.held {
+            if now.saturating_duration_since(held.renewed) >= HELD / 3 {
+                self.netlink.hold(*prefix, HELD).await?;
+                held.renewed = now;
             }
         }
         if self.sweep.is_some_and(|at| at <= now) {
@@ -156,22 +204,12 @@ impl Kernel {
             let name = &attached.name;
             tracing::warn!(link = name, %prefix, %error, "solicited-node group not joined");
         }
-        if let Some(served) = self.served.get_mut(&prefix) {
-            served.links.insert(link);
-            return Ok(());
+        if !self.held.contains_key(&prefix) {
+            self.hold(now, prefix).await?;
         }
-        self.become_member()?;
-        self.dir.state.prefixes.insert(prefix);
-        self.save()?;
-        self.tables.hide(&[prefix])?;
-        self.netlink.hold(prefix, self.held_for()).await?;
-        self.served.insert(
-            prefix,
-            Served {
-                links: [link].into(),
-                held: now,
-            },
-        );
+        if let Some(held) = self.held.get_mut(&prefix) {
+            held.links.insert(link);
+        }
         tracing::info!(%prefix, link = self.name(link), "serving");
         Ok(())
     }
@@ -182,42 +220,26 @@ impl Kernel {
         {
             attached.groups.leave_solicited(net.addr());
         }
-        let Some(served) = self.served.get_mut(&prefix) else {
+        let Some(held) = self.held.get_mut(&prefix) else {
             return Ok(());
         };
-        served.links.remove(&link);
-        if !served.links.is_empty() {
-            return Ok(());
-        }
-        self.served.remove(&prefix);
-        self.tables.close(&[prefix], self.dead)?;
-        self.netlink.release(prefix).await?;
-        self.tables.show(&[prefix])?;
-        self.dir.state.prefixes.remove(&prefix);
-        self.save()?;
+        held.links.remove(&link);
         tracing::info!(%prefix, link = self.name(link), "withdrawn");
-        Ok(())
+        let Some(held) = self.held.get(&prefix).filter(|held| held.links.is_empty()) else {
+            return Ok(());
+        };
+        let wanted = held.wanted;
+        self.tables.close(&[prefix], self.dead)?;
+        if wanted {
+            Ok(())
+        } else {
+            self.release(prefix).await
+        }
     }
 
-    async fn lease(
-        &mut self,
-        now: Instant,
-        prefixes: &[Prefix],
-        lasts: Duration,
-    ) -> Result<(), Failure> {
-        if prefixes.is_empty() {
-            return Ok(());
-        }
-        self.tables.lease(prefixes, lasts)?;
-        let held = self.held_for();
-        for prefix in prefixes {
-            let Some(served) = self.served.get_mut(prefix) else {
-                continue;
-            };
-            if now.saturating_duration_since(served.held) >= held / 3 {
-                self.netlink.hold(*prefix, held).await?;
-                served.held = now;
-            }
+    fn lease(&mut self, prefixes: &[Prefix], lasts: Duration) -> Result<(), Failure> {
+        if !prefixes.is_empty() {
+            self.tables.lease(prefixes, lasts)?;
         }
         Ok(())
     }
@@ -277,7 +299,7 @@ impl Kernel {
             }
         }
         for prefix in self.netlink.holdings().await? {
-            if !self.served.contains_key(&prefix) {
+            if !self.held.contains_key(&prefix) {
                 tracing::info!(%prefix, "address of an earlier daemon swept");
                 self.netlink.release(prefix).await?;
             }
@@ -311,7 +333,7 @@ impl Kernel {
             // With an nft of its own: the session may be what failed.
             failed.extend(nft::clean().err().map(Failure::from));
         }
-        for prefix in std::mem::take(&mut self.served).into_keys() {
+        for prefix in std::mem::take(&mut self.held).into_keys() {
             failed.extend(self.netlink.release(prefix).await.err().map(Failure::from));
         }
         failed.extend(
@@ -336,10 +358,6 @@ impl Kernel {
             tracing::error!("{}", failure.message);
         }
         failed.into_iter().next().map_or(Ok(()), Err)
-    }
-
-    fn held_for(&self) -> Duration {
-        HELD.max(self.dead * 3)
     }
 
     fn save(&self) -> Result<(), Failure> {

@@ -98,6 +98,7 @@ struct Inputs {
     changes: Changes,
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Inputs {
@@ -114,6 +115,7 @@ impl Inputs {
             changes: changes.map_err(|error| Failure::io("netlink", &error))?,
             terminate: signal(SignalKind::terminate()).map_err(failed)?,
             interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
+            hangup: signal(SignalKind::hangup()).map_err(failed)?,
         })
     }
 }
@@ -140,6 +142,9 @@ pub(super) struct Daemon {
 impl Daemon {
     async fn run(&mut self, mut inputs: Inputs) -> Result<(), Failure> {
         self.follow_links().await?;
+        for prefix in self.config.addresses() {
+            self.kernel.hold(clock::now(), prefix).await?;
+        }
         for name in self.kernel.absent() {
             tracing::warn!(interface = name, "no such interface yet");
         }
@@ -176,6 +181,7 @@ impl Daemon {
             let input = tokio::select! {
                 biased;
                 _ = inputs.terminate.recv() => Input::Stop { interrupted: false },
+                _ = inputs.hangup.recv() => Input::Stop { interrupted: false },
                 _ = inputs.interrupt.recv() => Input::Stop { interrupted: true },
                 change = inputs.changes.next() => Input::Links(change),
                 () = sleep => Input::Due,
@@ -222,7 +228,7 @@ impl Daemon {
                 return Err(Failure::new(exit::FAILED, "the netlink connection broke"));
             }
             Input::Call(call) => {
-                let later = self.answer(now, call.request);
+                let later = self.answer(now, call.request).await;
                 tokio::spawn(async move {
                     let answer = later
                         .await
@@ -315,7 +321,7 @@ impl Daemon {
         }
     }
 
-    fn answer(&mut self, now: Instant, request: Request) -> status::Later {
+    async fn answer(&mut self, now: Instant, request: Request) -> status::Later {
         let done = match request {
             Request::Status => return status::status(self, now),
             Request::Neighbours => return status::neighbours(self, now),
@@ -323,29 +329,34 @@ impl Daemon {
             Request::Members => Ok(status::members(self, now)),
             Request::Join { prefix, preference } => {
                 let preference = preference.unwrap_or_else(|| self.config.preference());
-                self.join(now, prefix, preference)
-                    .map(|()| status::done("join", &prefix))
+                let joined = self.join(now, prefix, preference).await;
+                joined.map(|()| status::done("join", &prefix))
             }
             Request::Leave { prefix } => {
-                let left = self.node.leave(now, prefix);
+                let left = self.leave(now, prefix).await;
                 left.map(|()| status::done("leave", &prefix))
-                    .map_err(|error| Failure::new(exit::FAILED, error.to_string()))
             }
         };
         future::ready(done).boxed()
     }
 
-    fn join(&mut self, now: Instant, prefix: Prefix, preference: u16) -> Result<(), Failure> {
+    async fn join(&mut self, now: Instant, prefix: Prefix, preference: u16) -> Result<(), Failure> {
         if self.stopping.is_some() {
             return Err(Failure::new(exit::FAILED, "the daemon is stopping"));
         }
-        self.kernel.become_member()?;
         let options = JoinOptions {
             preference,
             ..JoinOptions::default()
         };
         let joined = self.node.join(now, prefix, options);
-        joined.map_err(|error| Failure::new(exit::FAILED, error.to_string()))
+        joined.map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
+        self.kernel.hold(now, prefix.trunc()).await
+    }
+
+    async fn leave(&mut self, now: Instant, prefix: Prefix) -> Result<(), Failure> {
+        let left = self.node.leave(now, prefix);
+        left.map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
+        self.kernel.release(prefix.trunc()).await
     }
 }
 

@@ -64,6 +64,7 @@ pub(super) fn status(daemon: &Daemon, now: Instant) -> Later {
         "serving": serving,
         "links": links,
         "absent_interfaces": daemon.kernel.absent(),
+        "down_interfaces": daemon.kernel.down(),
         "connections": 0,
         "counters": counters(daemon),
     });

@@ -110,6 +110,15 @@ impl Kernel {
             .collect()
     }
 
+    /// Names of configured interfaces that exist, but have no carrier or no address.
+    pub fn down(&self) -> Vec<&str> {
+        let down = self
+            .links
+            .values()
+            .filter(|attached| attached.state.is_none());
+        down.map(|attached| attached.name.as_str()).collect()
+    }
+
     /// What the node may know of a link: only one that is up and has an address.
     fn state_of(&self, link: &Link) -> Option<LinkState> {
         let unicast = |address: IpAddr| !self.class.contains(address);
@@ -129,7 +138,7 @@ impl Kernel {
             return Ok(());
         };
         // A link that goes down loses its routes, so they are set whenever it is up.
-        attached.routed.clear();
+        let before = std::mem::take(&mut attached.routed);
         let Some(state) = attached.state else {
             return Ok(());
         };
@@ -141,6 +150,8 @@ impl Kernel {
             if has_family {
                 self.netlink.add_route(*prefix, id.0, METRIC).await?;
                 attached.routed.insert(*prefix);
+            } else if before.contains(prefix) {
+                self.netlink.remove_route(*prefix, id.0).await?;
             }
         }
         Ok(())

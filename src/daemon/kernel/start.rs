@@ -38,7 +38,7 @@ impl Kernel {
             client: config.is_client(),
             interfaces: config.node.interfaces.clone(),
             links: BTreeMap::new(),
-            served: BTreeMap::new(),
+            held: BTreeMap::new(),
             neighbours: BTreeMap::new(),
             frames,
             sweep: None,
