@@ -18,7 +18,7 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 //!
-//! **No privilege.** [`enter`] moves an ordinary user into a user namespace, where it may make all
+//! **No privilege.** [`enter()`] moves an ordinary user into a user namespace, where it may make all
 //! the others. Root skips that step and walks the same path.
 //!
 //! **Nothing stays behind.** No namespace has a name in the file system and no host has a file
@@ -27,7 +27,7 @@
 //! process namespace with its first one.
 //!
 //! **No second binary.** Hosts, and hamp itself inside them, are this program executing itself:
-//! [`init`] looks at the arguments and at the name it was called by.
+//! [`init()`] looks at the arguments and at the name it was called by.
 //!
 //! Files: [`mod@enter`] privileges, `init` the first process of a host, [`host`] and [`process`]
 //! what runs there, [`lab`] wiring, [`capture`] frames on links, [`wait`] bounded waits,
