@@ -12,6 +12,8 @@
 //! still serves, and is withdrawn after that. A member that finds that it slept for longer than
 //! its dead time was declared dead meanwhile: it starts a new epoch and listens again.
 
+mod speech;
+
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -21,10 +23,7 @@ use super::record_set::RecordSet;
 use super::{Reason, Timing, earliest};
 use crate::addr::Prefix;
 use crate::time::{Duration, Instant};
-use crate::wire::{
-    ChainId, ChainValue, Hello, MemberId, MessageOption, Query, Record, RecordAddress, Statement,
-    StatementKind,
-};
+use crate::wire::{ChainId, Hello, MemberId, Query, Record, RecordAddress, Statement};
 
 /// How long a member listens before it reports for the first time.
 pub const LISTEN: Duration = Duration::from_millis(500);
@@ -36,9 +35,6 @@ pub const ROBUSTNESS: u8 = 2;
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Nonces that one answer carries at most.
 const MAX_NONCES: usize = 32;
-/// Bytes of a datagram that are not records: IPv6 and UDP headers, fixed fields, a nonces option
-/// and the longest trailer.
-const OVERHEAD: usize = 48 + 160 + 4 + 8 * MAX_NONCES + 64;
 
 /// Who the member is on its link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -428,188 +424,6 @@ impl Member {
             Phase::Listening { .. } if self.records.is_empty() => self.phase = Phase::Idle,
             _ => {}
         }
-    }
-
-    /// Makes a new generation that differs from the last by `record`, and says so.
-    fn change(&mut self, now: Instant, record: Record) {
-        if self.base.is_none() && self.repeats == 0 {
-            self.base = Some(self.generation);
-            self.changes.clear();
-        }
-        self.changes.insert(record.address.clone(), record);
-        self.publish(now);
-    }
-
-    fn publish(&mut self, now: Instant) {
-        self.generation += 1;
-        self.digest = self.records.digest();
-        let index = self.index(now);
-        self.chain = Some(self.new_chain(index));
-        self.next_chain = None;
-        self.report_changes(now);
-        //= docs/spec/membership.md#the-member
-        //# A report of a change MUST be sent at once and repeated once at a random time within 1 s.
-        self.repeats = ROBUSTNESS - 1;
-        self.repeat_at = None;
-        self.hello_at = Some(self.hello_time(index + 1));
-    }
-
-    fn plan_repeat(&mut self, now: Instant, random: &mut Random) {
-        if self.repeats > 0 {
-            self.repeat_at = Some(now + random.span(REPORT_INTERVAL));
-            return;
-        }
-        self.repeat_at = None;
-        self.base = None;
-        self.changes.clear();
-        if self.records.is_empty() && self.phase == Phase::Active {
-            self.phase = Phase::Idle;
-            self.hello_at = None;
-        }
-    }
-
-    fn hello(&mut self, now: Instant) {
-        let index = self.index(now);
-        //= docs/spec/membership.md#hello
-        //# A member MUST send a hello each time its time reaches a multiple of its hello interval.
-        self.hello_at = Some(self.hello_time(index + 1));
-        if self
-            .chain
-            .as_ref()
-            .is_some_and(|live| index > live.chain.last())
-        {
-            self.chain = self.next_chain.take();
-        }
-        let Some(live) = &self.chain else { return };
-        if let Some(value) = live.chain.value(index) {
-            let hello = Hello {
-                chain: live.id,
-                index,
-                value,
-            };
-            self.speech.push_back(Speech::Hello(hello));
-            self.spoke = now;
-        }
-        self.events.push_back(MemberEvent::Renew);
-        //= docs/spec/membership.md#hello
-        //# Before a chain ends, a member MUST publish the next one in an anchor.
-        if self.next_chain.is_none() && live.chain.ends_soon(index) {
-            let next = self.new_chain(live.chain.last());
-            let statement = self.statement(now, StatementKind::Anchor, Vec::new(), &next);
-            self.next_chain = Some(next);
-            self.say(now, statement);
-        }
-    }
-
-    /// What has changed, or everything where a receiver could have nothing to apply it to.
-    fn report_changes(&mut self, now: Instant) {
-        let Some(base) = self.base else {
-            return self.report_all(now);
-        };
-        let changes: Vec<_> = self.changes.values().cloned().collect();
-        let fits = self.split(changes.iter()).len() <= 1;
-        let Some(live) = self.chain.as_ref().filter(|_| fits) else {
-            return self.report_all(now);
-        };
-        let statement = self.statement(now, StatementKind::Delta { base }, changes, live);
-        self.say(now, statement);
-    }
-
-    /// All records, in as many parts as the link needs; the first carries the nonces answered.
-    fn report_all(&mut self, now: Instant) {
-        let parts = self.split(self.records.iter());
-        let count = u8::try_from(parts.len()).unwrap_or(u8::MAX);
-        for (part, records) in (0..count).zip(parts) {
-            let Some(live) = &self.chain else { return };
-            let kind = StatementKind::Full { part, parts: count };
-            let mut statement = self.statement(now, kind, records, live);
-            let nonces = core::mem::take(&mut self.nonces);
-            if !nonces.is_empty() {
-                statement.options.push(MessageOption::Nonces(nonces));
-            }
-            self.say(now, statement);
-        }
-    }
-
-    fn split<'a>(&self, records: impl Iterator<Item = &'a Record>) -> Vec<Vec<Record>> {
-        let room = usize::from(self.identity.mtu)
-            .saturating_sub(OVERHEAD)
-            .max(64);
-        let mut parts = vec![Vec::new()];
-        let mut left = room;
-        for record in records {
-            let mut bytes = Vec::new();
-            record.write(&mut bytes);
-            //= docs/spec/membership.md#transport
-            //# A message MUST NOT be fragmented; records that do not fit one datagram are split
-            //# over several.
-            if bytes.len() > left {
-                parts.push(Vec::new());
-                left = room;
-            }
-            left -= bytes.len();
-            let last = parts.len() - 1;
-            parts[last].push(record.clone());
-        }
-        parts
-    }
-
-    fn statement(
-        &self,
-        now: Instant,
-        kind: StatementKind,
-        records: Vec<Record>,
-        live: &Live,
-    ) -> Statement {
-        Statement {
-            kind,
-            interface: self.identity.interface,
-            epoch: self.epoch,
-            counter: 0,
-            time: now.saturating_duration_since(self.born),
-            generation: self.generation,
-            digest: self.digest,
-            ipv4: self.identity.ipv4,
-            ipv6: self.identity.ipv6,
-            mac: self.identity.mac,
-            hello_interval: self.timing.hello,
-            dead_hellos: self.timing.dead_hellos,
-            chain: live.chain.parameters(),
-            records,
-            options: Vec::new(),
-        }
-    }
-
-    fn say(&mut self, now: Instant, mut statement: Statement) {
-        self.spoke = now;
-        self.counter += 1;
-        statement.counter = self.counter;
-        self.speech.push_back(Speech::Statement(statement));
-    }
-
-    fn new_chain(&mut self, base: u32) -> Live {
-        self.chains += 1;
-        let mut text = b"hamp chain seed".to_vec();
-        text.extend(self.secret);
-        text.extend(self.identity.id.0);
-        text.extend(self.epoch.to_be_bytes());
-        text.extend(self.chains.to_be_bytes());
-        let seed: ChainValue = crate::wire::hash(&text);
-        let chain = Chain::new(self.identity.id, seed, base);
-        let mut live = Live { chain, id: [0; 8] };
-        let statement = self.statement(self.born, StatementKind::Anchor, Vec::new(), &live);
-        live.id = statement.chain_id(self.identity.id);
-        live
-    }
-
-    /// The member's time in hello intervals.
-    fn index(&self, now: Instant) -> u32 {
-        let elapsed = now.saturating_duration_since(self.born).as_micros();
-        u32::try_from(elapsed / self.timing.hello.as_micros().max(1)).unwrap_or(u32::MAX)
-    }
-
-    fn hello_time(&self, index: u32) -> Instant {
-        self.born + self.timing.hello * index
     }
 }
 

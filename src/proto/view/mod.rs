@@ -4,16 +4,20 @@
 //! checked without looking at the records. What does not fit together (an unknown chain, a gap
 //! between generations) leaves the state as it is and asks the peer, once in a while.
 
+mod peer;
+
 use std::collections::{BTreeMap, VecDeque};
 
-use super::chain::{Refused, Tail};
+pub use peer::Peer;
+
+use super::chain::Refused;
 use super::random::Random;
 use super::record_set::RecordSet;
 use super::{Reason, Timing};
 use crate::addr::{Class, Prefix};
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 use crate::wire::frame::Mac;
-use crate::wire::{ChainId, Hello, MemberId, Record, Statement, StatementKind};
+use crate::wire::{Hello, MemberId, Record, Statement, StatementKind};
 
 /// How many peers and records a link's view holds at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,88 +37,8 @@ impl Default for Limits {
     }
 }
 
-/// Clocks may differ by this much: 500 parts in a million.
-const DRIFT_PPM: u32 = 500;
 /// Hellos and members' clocks are compared to whole intervals; a hello may be early by one.
 const INDEX_SLACK: u32 = 1;
-
-/// One other member on the link.
-#[derive(Debug, Clone)]
-pub struct Peer {
-    epoch: u64,
-    counter: u32,
-    generation: u32,
-    digest: [u8; 16],
-    mac: Mac,
-    ipv4: Option<core::net::Ipv4Addr>,
-    ipv6: Option<core::net::Ipv6Addr>,
-    timing: Timing,
-    chains: Vec<(ChainId, Tail)>,
-    /// When the last statement came, and what the member's time was then.
-    anchor: (Instant, Duration),
-    records: RecordSet,
-    /// Parts of a full report that is still incomplete, and its generation.
-    parts: (u32, BTreeMap<u8, Vec<Record>>),
-    heard: Instant,
-}
-
-impl Peer {
-    /// The peer's link-layer address.
-    pub fn mac(&self) -> Mac {
-        self.mac
-    }
-
-    /// The peer's IPv4 unicast address.
-    pub fn ipv4(&self) -> Option<core::net::Ipv4Addr> {
-        self.ipv4
-    }
-
-    /// The peer's IPv6 unicast address.
-    pub fn ipv6(&self) -> Option<core::net::Ipv6Addr> {
-        self.ipv6
-    }
-
-    /// What the peer serves.
-    pub fn records(&self) -> &RecordSet {
-        &self.records
-    }
-
-    /// The timers the peer states.
-    pub fn timing(&self) -> Timing {
-        self.timing
-    }
-
-    /// The peer's life, and the generation of its records.
-    pub fn version(&self) -> (u64, u32) {
-        (self.epoch, self.generation)
-    }
-
-    /// When the peer was heard last.
-    pub fn heard(&self) -> Instant {
-        self.heard
-    }
-
-    /// When the peer is dead, unless it is heard before.
-    pub fn dies_at(&self) -> Instant {
-        self.heard + self.timing.dead_time()
-    }
-
-    /// The hello index that the peer's clock shows at `now`, by its last statement.
-    fn expected_index(&self, now: Instant) -> u32 {
-        let (at, time) = self.anchor;
-        let micros = (time + now.saturating_duration_since(at)).as_micros();
-        u32::try_from(micros / self.timing.hello.as_micros().max(1)).unwrap_or(u32::MAX)
-    }
-
-    /// How far, in hellos, clocks may have drifted apart since the last statement.
-    fn drift(&self, now: Instant) -> u32 {
-        let drift = now.saturating_duration_since(self.anchor.0) * DRIFT_PPM / 1_000_000;
-        let hellos = drift
-            .as_micros()
-            .div_ceil(self.timing.hello.as_micros().max(1));
-        u32::try_from(hellos).unwrap_or(u32::MAX)
-    }
-}
 
 /// Where a message came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -442,99 +366,6 @@ impl View {
     fn next_question(&self) -> Instant {
         self.asked
             .map_or(Instant::ZERO, |asked| asked + self.timing.ask_interval())
-    }
-}
-
-impl Peer {
-    fn new(now: Instant, statement: &Statement, records: Option<RecordSet>) -> Self {
-        Self {
-            epoch: statement.epoch,
-            counter: 0,
-            generation: 0,
-            digest: [0; 16],
-            mac: statement.mac,
-            ipv4: None,
-            ipv6: None,
-            timing: Timing {
-                hello: statement.hello_interval,
-                dead_hellos: statement.dead_hellos,
-            },
-            chains: Vec::new(),
-            anchor: (now, statement.time),
-            records: records.unwrap_or_default(),
-            parts: (0, BTreeMap::new()),
-            heard: now,
-        }
-    }
-
-    /// Everything of a statement but its records.
-    fn take_in(&mut self, now: Instant, id: MemberId, statement: &Statement) {
-        self.counter = statement.counter;
-        self.mac = statement.mac;
-        self.ipv4 = statement.ipv4;
-        self.ipv6 = statement.ipv6;
-        self.timing = Timing {
-            hello: statement.hello_interval,
-            dead_hellos: statement.dead_hellos,
-        };
-        self.anchor = (now, statement.time);
-        self.heard = now;
-        let chain = statement.chain_id(id);
-        if self.chains.iter().any(|(known, _)| *known == chain) {
-            return;
-        }
-        // A new generation retires the old chain; an anchor of the same generation adds the next.
-        if statement.generation != self.generation || self.chains.len() > 1 {
-            self.chains.clear();
-        }
-        self.chains.push((chain, Tail::new(statement.chain)));
-    }
-
-    /// The records after `statement`; `None` while parts are missing or nothing changes.
-    fn next_records(
-        &mut self,
-        statement: &Statement,
-        limit: usize,
-    ) -> Result<Option<RecordSet>, Reason> {
-        match statement.kind {
-            StatementKind::Full { part, parts } => {
-                if self.parts.0 != statement.generation {
-                    self.parts = (statement.generation, BTreeMap::new());
-                }
-                let collected = &mut self.parts.1;
-                let held: usize = collected.values().map(Vec::len).sum();
-                if held + statement.records.len() > limit {
-                    return Err(Reason::TableFull);
-                }
-                collected.insert(part, statement.records.clone());
-                if collected.len() < usize::from(parts) {
-                    return Ok(None);
-                }
-                let all = core::mem::take(collected);
-                Ok(Some(all.into_values().flatten().collect()))
-            }
-            StatementKind::Delta { base } => {
-                if statement.generation == self.generation {
-                    return Ok(None);
-                }
-                //= docs/spec/membership.md#statement
-                //# A receiver that holds an older generation than the base of a delta, or gets
-                //# another digest than the stated one, MUST keep the records it has and query the
-                //# member.
-                if self.generation < base {
-                    return Err(Reason::GenerationGap);
-                }
-                let mut records = self.records.clone();
-                statement
-                    .records
-                    .iter()
-                    .cloned()
-                    .for_each(|record| records.apply(record));
-                Ok(Some(records))
-            }
-            StatementKind::Anchor if statement.generation == self.generation => Ok(None),
-            StatementKind::Anchor => Err(Reason::GenerationGap),
-        }
     }
 }
 

@@ -1,0 +1,182 @@
+//! A peer: what one other member has said, and how its hellos are measured.
+
+use std::collections::BTreeMap;
+
+use super::super::chain::Tail;
+use super::super::record_set::RecordSet;
+use super::super::{Reason, Timing};
+use crate::time::{Duration, Instant};
+use crate::wire::frame::Mac;
+use crate::wire::{ChainId, MemberId, Record, Statement, StatementKind};
+
+/// Clocks may differ by this much: 500 parts in a million.
+const DRIFT_PPM: u32 = 500;
+
+/// One other member on the link.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    pub(super) epoch: u64,
+    pub(super) counter: u32,
+    pub(super) generation: u32,
+    pub(super) digest: [u8; 16],
+    pub(super) mac: Mac,
+    pub(super) ipv4: Option<core::net::Ipv4Addr>,
+    pub(super) ipv6: Option<core::net::Ipv6Addr>,
+    pub(super) timing: Timing,
+    pub(super) chains: Vec<(ChainId, Tail)>,
+    /// When the last statement came, and what the member's time was then.
+    pub(super) anchor: (Instant, Duration),
+    pub(super) records: RecordSet,
+    /// Parts of a full report that is still incomplete, and its generation.
+    pub(super) parts: (u32, BTreeMap<u8, Vec<Record>>),
+    pub(super) heard: Instant,
+}
+
+impl Peer {
+    /// The peer's link-layer address.
+    pub fn mac(&self) -> Mac {
+        self.mac
+    }
+
+    /// The peer's IPv4 unicast address.
+    pub fn ipv4(&self) -> Option<core::net::Ipv4Addr> {
+        self.ipv4
+    }
+
+    /// The peer's IPv6 unicast address.
+    pub fn ipv6(&self) -> Option<core::net::Ipv6Addr> {
+        self.ipv6
+    }
+
+    /// What the peer serves.
+    pub fn records(&self) -> &RecordSet {
+        &self.records
+    }
+
+    /// The timers the peer states.
+    pub fn timing(&self) -> Timing {
+        self.timing
+    }
+
+    /// The peer's life, and the generation of its records.
+    pub fn version(&self) -> (u64, u32) {
+        (self.epoch, self.generation)
+    }
+
+    /// When the peer was heard last.
+    pub fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    /// When the peer is dead, unless it is heard before.
+    pub fn dies_at(&self) -> Instant {
+        self.heard + self.timing.dead_time()
+    }
+
+    /// The hello index that the peer's clock shows at `now`, by its last statement.
+    pub(super) fn expected_index(&self, now: Instant) -> u32 {
+        let (at, time) = self.anchor;
+        let micros = (time + now.saturating_duration_since(at)).as_micros();
+        u32::try_from(micros / self.timing.hello.as_micros().max(1)).unwrap_or(u32::MAX)
+    }
+
+    /// How far, in hellos, clocks may have drifted apart since the last statement.
+    pub(super) fn drift(&self, now: Instant) -> u32 {
+        let drift = now.saturating_duration_since(self.anchor.0) * DRIFT_PPM / 1_000_000;
+        let hellos = drift
+            .as_micros()
+            .div_ceil(self.timing.hello.as_micros().max(1));
+        u32::try_from(hellos).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn new(now: Instant, statement: &Statement, records: Option<RecordSet>) -> Self {
+        Self {
+            epoch: statement.epoch,
+            counter: 0,
+            generation: 0,
+            digest: [0; 16],
+            mac: statement.mac,
+            ipv4: None,
+            ipv6: None,
+            timing: Timing {
+                hello: statement.hello_interval,
+                dead_hellos: statement.dead_hellos,
+            },
+            chains: Vec::new(),
+            anchor: (now, statement.time),
+            records: records.unwrap_or_default(),
+            parts: (0, BTreeMap::new()),
+            heard: now,
+        }
+    }
+
+    /// Everything of a statement but its records.
+    pub(super) fn take_in(&mut self, now: Instant, id: MemberId, statement: &Statement) {
+        self.counter = statement.counter;
+        self.mac = statement.mac;
+        self.ipv4 = statement.ipv4;
+        self.ipv6 = statement.ipv6;
+        self.timing = Timing {
+            hello: statement.hello_interval,
+            dead_hellos: statement.dead_hellos,
+        };
+        self.anchor = (now, statement.time);
+        self.heard = now;
+        let chain = statement.chain_id(id);
+        if self.chains.iter().any(|(known, _)| *known == chain) {
+            return;
+        }
+        // A new generation retires the old chain; an anchor of the same generation adds the next.
+        if statement.generation != self.generation || self.chains.len() > 1 {
+            self.chains.clear();
+        }
+        self.chains.push((chain, Tail::new(statement.chain)));
+    }
+
+    /// The records after `statement`; `None` while parts are missing or nothing changes.
+    pub(super) fn next_records(
+        &mut self,
+        statement: &Statement,
+        limit: usize,
+    ) -> Result<Option<RecordSet>, Reason> {
+        match statement.kind {
+            StatementKind::Full { part, parts } => {
+                if self.parts.0 != statement.generation {
+                    self.parts = (statement.generation, BTreeMap::new());
+                }
+                let collected = &mut self.parts.1;
+                let held: usize = collected.values().map(Vec::len).sum();
+                if held + statement.records.len() > limit {
+                    return Err(Reason::TableFull);
+                }
+                collected.insert(part, statement.records.clone());
+                if collected.len() < usize::from(parts) {
+                    return Ok(None);
+                }
+                let all = core::mem::take(collected);
+                Ok(Some(all.into_values().flatten().collect()))
+            }
+            StatementKind::Delta { base } => {
+                if statement.generation == self.generation {
+                    return Ok(None);
+                }
+                //= docs/spec/membership.md#statement
+                //# A receiver that holds an older generation than the base of a delta, or gets
+                //# another digest than the stated one, MUST keep the records it has and query the
+                //# member.
+                if self.generation < base {
+                    return Err(Reason::GenerationGap);
+                }
+                let mut records = self.records.clone();
+                statement
+                    .records
+                    .iter()
+                    .cloned()
+                    .for_each(|record| records.apply(record));
+                Ok(Some(records))
+            }
+            StatementKind::Anchor if statement.generation == self.generation => Ok(None),
+            StatementKind::Anchor => Err(Reason::GenerationGap),
+        }
+    }
+}
