@@ -306,10 +306,10 @@ impl Node {
 
     /// Leaves everything and gives back every neighbour entry; done when [`Self::is_idle`].
     pub fn shutdown(&mut self, now: Instant) {
-        let joined: Vec<_> = self.joined.keys().copied().collect();
-        for prefix in joined {
-            // NOTE(unwrap): not an unwrap; every prefix of the list is joined.
-            let _ = self.leave(now, prefix);
+        for prefix in core::mem::take(&mut self.joined).into_keys() {
+            self.links
+                .values_mut()
+                .for_each(|link| link.leave(now, prefix));
         }
         self.links.values_mut().for_each(Link::clear_neighbours);
         self.handle_timeout(now);

@@ -7,7 +7,7 @@
 //! over with their next packet.
 
 use core::net::IpAddr;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::Reason;
 use super::random::Random;
@@ -29,7 +29,7 @@ pub const MAX_ASKED: usize = 1024;
 /// The responder of one link.
 #[derive(Debug, Default)]
 pub struct Responder {
-    counts: HashMap<(Mac, IpAddr), Count>,
+    counts: BTreeMap<(Mac, IpAddr), Count>,
     delayed: Vec<(Instant, Request)>,
     asked: BTreeMap<IpAddr, Instant>,
 }
