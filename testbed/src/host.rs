@@ -250,7 +250,6 @@ impl Host {
             .env("TMPDIR", "/tmp")
             .env_remove("NOTIFY_SOCKET")
             .stdin(Stdio::null())
-            .process_group(0)
             .current_dir("/run/lab/tmp");
         Ok(command)
     }
@@ -265,6 +264,7 @@ impl Host {
         let argv: Vec<String> = argv.iter().map(|a| a.as_ref().to_owned()).collect();
         let mut command = self.command(&argv)?;
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.process_group(0);
         let child = self.inside(move || command.spawn())?;
         let name = format!("{} on {}", argv[0], self.name);
         let child = child.with_context(|| format!("start {name}"))?;
@@ -292,7 +292,7 @@ impl Host {
     ) -> Result<Process> {
         let argv: Vec<String> = argv.iter().map(|a| a.as_ref().to_owned()).collect();
         let mut command = self.command(&argv)?;
-        command.envs(environment.iter().copied());
+        command.envs(environment.iter().copied()).process_group(0);
         let log = format!("{LOG}/{name}.log");
         let path = log.clone();
         let child = self.inside(move || -> Result<Child> {
@@ -309,17 +309,11 @@ impl Host {
     }
 
     /// A shell with our terminal, until the user leaves it.
-    pub fn shell(&self, line: Option<&str>) -> Result<()> {
-        let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".into());
-        let mut argv = vec![shell];
-        if let Some(line) = line {
-            argv.extend(["-c".into(), line.into()]);
-        }
+    pub fn shell(&self) -> Result<()> {
+        let argv = [std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".into())];
         let mut command = self.command(&argv)?;
-        // The terminal's foreground group must be the shell's: it stays in ours.
-        command
-            .stdin(Stdio::inherit())
-            .process_group(nix::unistd::getpgrp().as_raw());
+        // It stays in our process group, which is the terminal's foreground group.
+        command.stdin(Stdio::inherit());
         command.env("PS1", format!("{}# ", self.name));
         let mut child = self
             .inside(move || command.spawn())?

@@ -23,8 +23,19 @@ impl std::fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
+/// Set while Ctrl-C belongs to a shell that we wait for.
+static IGNORED: AtomicBool = AtomicBool::new(false);
+
+/// From now on [`interrupt`] does nothing: a shell has the terminal.
+pub fn ignore_interrupts() {
+    IGNORED.store(true, Ordering::Relaxed);
+}
+
 /// Ends all waits of this process, now and later; whether that was asked before.
 pub fn interrupt() -> bool {
+    if IGNORED.load(Ordering::Relaxed) {
+        return false;
+    }
     INTERRUPTED.swap(true, Ordering::Relaxed)
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::inject;
 use super::load::{Request, Service};
 use super::round::Told;
 use super::wire::{self, Asked};
@@ -46,6 +47,16 @@ pub(super) fn add(run: &mut Run, told: &Told, started: Stamp) {
         vec![]
     };
     checks.push(Check::none("tcp-unicast-syn-ack", &unanswered, "failures"));
+    let injected = inject::found(&told.captured, anycast);
+    let mut taken = injected.answers;
+    if told.broke.is_none() && (injected.arrived < 18 || injected.syn_acks < 2) {
+        taken.push(format!(
+            "{} arrived, {} SYNs answered",
+            injected.arrived, injected.syn_acks
+        ));
+    }
+    let sent = format!("{} segments by hand", injected.arrived);
+    checks.push(Check::none("tcp-nothing-but-syn-taken", &taken, "segments").noted(sent));
     checks.push(Check::at_most(
         "capture-lost",
         figure(told.captured.lost),
@@ -101,15 +112,20 @@ fn belongs(request: &Request, mark: &Mark) -> bool {
 }
 
 /// The requests of a phase; one that a later fault took is the fault's alone.
-fn of<'a>(told: &'a Told, mark: &'a Mark) -> impl Iterator<Item = &'a Request> {
-    let taken = |r: &Request| {
-        told.marks
-            .iter()
-            .any(|m| m.from > mark.from && m.kind == Kind::Fault && belongs(r, m))
-    };
-    told.requests
+pub(super) fn share<'a>(
+    requests: &'a [Request],
+    marks: &'a [Mark],
+    mark: &'a Mark,
+) -> impl Iterator<Item = &'a Request> {
+    let later = |m: &&Mark| m.from > mark.from && m.kind == Kind::Fault;
+    let taken = move |r: &Request| marks.iter().filter(later).any(|m| belongs(r, m));
+    requests
         .iter()
         .filter(move |r| belongs(r, mark) && !taken(r))
+}
+
+fn of<'a>(told: &'a Told, mark: &'a Mark) -> impl Iterator<Item = &'a Request> {
+    share(&told.requests, &told.marks, mark)
 }
 
 fn phases(run: &mut Run, told: &Told, mark: &Mark, started: Stamp) {

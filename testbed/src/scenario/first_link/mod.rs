@@ -11,10 +11,12 @@
 //! While both ask at a steady rate, the member that answers leaves, is killed with its servers, is
 //! killed alone, freezes, and has its cable pulled; each time it comes back.
 //!
-//! Files: `services` the servers and programs, `load` the requests, `round` the story, `wire` what
-//! the captures say, `analysis` from all that to figures and checks, `view` what a person sees.
+//! Files: `services` the servers and programs, `load` the requests, `inject` segments by hand,
+//! `round` the story, `wire` what the captures say, `analysis` from all that to figures and checks,
+//! `view` what a person sees.
 
 mod analysis;
+mod inject;
 mod load;
 mod round;
 mod services;
@@ -29,7 +31,7 @@ use anyhow::Result;
 use super::Options;
 use crate::capture::Stamp;
 use crate::report::{Run, Unsupported};
-use crate::{Host, enter};
+use crate::{Host, enter, wait};
 use view::View;
 
 /// The IPv4 address that the members share.
@@ -115,17 +117,26 @@ pub(super) fn run(options: &Options) -> Result<Run> {
         let last = index + 1 == hellos.len();
         let hello = Duration::from_millis(*hello);
         view.begin(hello);
-        let round = round::Round::build(options, hello)?;
+        let mut round = round::Round::build(options, hello)?;
         if index == 0 {
             run.versions = versions(round.host("client"));
         }
-        let (told, lab) = round.play(&mut view, last)?;
+        let told = round.play(&mut view, last)?;
         analysis::add(&mut run, &told, started);
         view.round(&run, hello);
-        if last && options.keep {
-            keep(&lab)?;
+        if last {
+            end(&mut run, started);
+            view.end(&run);
+            if options.keep {
+                keep(round.lab())?;
+            }
         }
     }
+    Ok(run)
+}
+
+/// The verdict.
+fn end(run: &mut Run, started: Stamp) {
     run.passed = run.checks.iter().all(|c| c.passed);
     #[expect(
         clippy::cast_possible_truncation,
@@ -134,8 +145,6 @@ pub(super) fn run(options: &Options) -> Result<Run> {
     )]
     let took = Stamp::now().ms_since(started) as u64;
     run.took_ms = took;
-    view.end(&run);
-    Ok(run)
 }
 
 /// A shell on the client, with what one needs to look at the others.
@@ -144,7 +153,8 @@ fn keep(lab: &crate::Lab) -> Result<()> {
     for host in lab.hosts() {
         println!("  {:8} {}", host.name(), look(host, ""));
     }
-    lab.host("client").shell(None)
+    wait::ignore_interrupts();
+    lab.host("client").shell()
 }
 
 /// The command line that runs `command` in a host, for another terminal of the same user.

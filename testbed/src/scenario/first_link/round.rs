@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
+use super::inject;
 use super::load::{Ended, Load, Request, Service, Stream};
 use super::services::{self, Servers};
 use super::view::View;
@@ -108,6 +109,11 @@ impl<'a> Round<'a> {
         round.agree()?;
         round.load()?;
         Ok(round)
+    }
+
+    /// The lab it is played in.
+    pub(super) fn lab(&self) -> &Lab {
+        &self.lab
     }
 
     /// A host of the lab.
@@ -247,7 +253,7 @@ impl<'a> Round<'a> {
     }
 
     /// Plays the story.
-    pub(super) fn play(mut self, view: &mut View, last: bool) -> Result<(Told, Lab)> {
+    pub(super) fn play(&mut self, view: &mut View, last: bool) -> Result<Told> {
         if let Err(error) = self.story(view, last) {
             wait::go_on()?;
             view.log(&format!("the story ends here: {error:#}"));
@@ -283,6 +289,9 @@ impl<'a> Round<'a> {
         self.fault(view, "pull cable", settle, Self::unplug, Self::plug)?;
 
         self.begin(view, "programs", Kind::Quiet, None)?;
+        // NOTE(unwrap): our own constants are addresses.
+        let anycast = [A4, A6].map(|a| a.parse().unwrap());
+        inject::send(self.lab.host("stock"), anycast)?;
         self.told.programs = services::programs(self.lab.host("client"));
         self.tick(view);
         self.quiet_tail();
@@ -293,8 +302,8 @@ impl<'a> Round<'a> {
         Ok(())
     }
 
-    /// Ends load and capture and hands everything over.
-    fn finish(mut self, view: &mut View) -> Result<(Told, Lab)> {
+    /// Ends load and capture and hands over what they saw; the servers and daemons stay.
+    fn finish(&mut self, view: &mut View) -> Result<Told> {
         self.forgets = None;
         for load in self.loads.drain(..) {
             load.finish()?;
@@ -306,7 +315,7 @@ impl<'a> Round<'a> {
         self.told.requests = std::mem::take(&mut *ended);
         drop(ended);
         self.told.requests.sort_by_key(|r| r.sent);
-        Ok((self.told, self.lab))
+        Ok(std::mem::take(&mut self.told))
     }
 
     // ===== the events =====
@@ -511,7 +520,9 @@ impl<'a> Round<'a> {
             }
             self.told.entries.push((family, Stamp::now().ms_since(at)));
         }
-        Ok(())
+        self.lab.carrier(MEMBERS[owner], "eth0", true)?;
+        self.start_client()?;
+        self.answers_status("client")
     }
 
     // ===== the clockwork =====

@@ -122,7 +122,7 @@ impl View {
                 break;
             }
             self.told += 1;
-            self.result(ended, mark, window);
+            self.result(ended, marks, mark, window);
         }
         if self.draw && self.drawn.elapsed() >= RENEW {
             self.drawn = Instant::now();
@@ -170,11 +170,9 @@ impl View {
     }
 
     /// One line about what a phase cost.
-    fn result(&mut self, ended: &[Request], mark: &Mark, window: Duration) {
-        let lost: Vec<_> = ended
-            .iter()
-            .filter(|r| r.outcome.is_err() && r.sent >= mark.from && r.sent < mark.to)
-            .collect();
+    fn result(&mut self, ended: &[Request], marks: &[Mark], mark: &Mark, window: Duration) {
+        let share = super::analysis::share(ended, marks, mark);
+        let lost: Vec<_> = share.filter(|r| r.outcome.is_err()).collect();
         let count = |f| lost.iter().filter(|r| r.family == f).count();
         let last = lost
             .iter()

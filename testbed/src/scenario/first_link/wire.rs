@@ -149,6 +149,9 @@ pub(super) fn segments(captured: &Captured, anycast: [IpAddr; 2], unicast: &[IpA
             ),
             _ => continue,
         };
+        if super::inject::by_hand(tcp.source_port()) {
+            continue;
+        }
         let bare_syn = tcp.syn() && !tcp.ack() && !tcp.rst() && !tcp.fin();
         if anycast.contains(&destination) && bare_syn {
             found.syns += 1;
@@ -170,4 +173,147 @@ pub(super) fn segments(captured: &Captured, anycast: [IpAddr; 2], unicast: &[IpA
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::Link;
+    use etherparse::PacketBuilder;
+
+    const ANYCAST: [IpAddr; 2] = [
+        IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 1)),
+        IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 2, 0, 0x1546, 0, 0, 0, 1)),
+    ];
+    const HOST: [u8; 6] = [2, 0, 0, 0, 0, 9];
+    const S1: [u8; 6] = [2, 0, 0, 0, 0, 1];
+    const S2: [u8; 6] = [2, 0, 0, 0, 0, 2];
+
+    fn captured(frames: Vec<(bool, Vec<u8>)>) -> Captured {
+        let link = Link {
+            host: "client".into(),
+            interface: "eth0".into(),
+            port: "client".into(),
+            mac: HOST,
+        };
+        let frames = (1..).zip(frames).map(|(ms, (from_host, bytes))| Frame {
+            at: Stamp(ms * 1_000_000),
+            link: 0,
+            from_host,
+            length: bytes.len(),
+            bytes: bytes.into(),
+        });
+        Captured {
+            links: vec![link],
+            frames: frames.collect(),
+            lost: 0,
+        }
+    }
+
+    fn arp(from: [u8; 6], to: [u8; 6], operation: u8, sender: [u8; 4], target: [u8; 4]) -> Vec<u8> {
+        let mut frame = [to, from].concat();
+        frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, operation]);
+        frame.extend(from);
+        frame.extend(sender);
+        frame.extend([0; 6]);
+        frame.extend(target);
+        frame
+    }
+
+    fn advertisement(from: [u8; 6], to: [u8; 6], flags: u8) -> Vec<u8> {
+        let IpAddr::V6(target) = ANYCAST[1] else {
+            unreachable!("the second is IPv6")
+        };
+        let mut body = vec![136, 0, 0, 0, flags, 0, 0, 0];
+        body.extend(target.octets());
+        let mut frame = [to, from].concat();
+        frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 24, 58, 255]);
+        frame.extend(target.octets());
+        frame.extend([0xfe; 16]);
+        frame.extend(body);
+        frame
+    }
+
+    fn solicitation(from: [u8; 6]) -> Vec<u8> {
+        let mut frame = advertisement(from, [0x33, 0x33, 0xff, 0, 0, 1], 0);
+        frame[54] = 135;
+        frame
+    }
+
+    #[test]
+    fn answers_are_counted_and_announcements_are_not() {
+        let (a, own) = ([198, 18, 0, 1], [10, 0, 0, 9]);
+        let all = [0xff; 6];
+        let asked = questions(
+            &captured(vec![
+                (true, arp(HOST, all, 1, own, a)),
+                (false, arp(S1, HOST, 2, a, own)),
+                (false, arp(S2, HOST, 2, a, own)),
+                // To everybody: the announcement of a takeover.
+                (false, arp(S2, all, 2, a, a)),
+                // For another address.
+                (false, arp(S2, HOST, 2, [10, 0, 0, 2], own)),
+                (true, arp(HOST, all, 1, own, a)),
+            ]),
+            ANYCAST,
+        );
+        let counts: Vec<_> = asked.iter().map(|a| a.answers.len()).collect();
+        assert_eq!(counts, [2, 0]);
+        assert_eq!(asked[0].answers[1].1, S2);
+    }
+
+    #[test]
+    fn override_is_seen() {
+        let asked = questions(
+            &captured(vec![
+                (true, solicitation(HOST)),
+                (false, advertisement(S1, HOST, 0x40)),
+                (false, advertisement(S2, HOST, 0x60)),
+                (false, advertisement(S2, [0x33, 0x33, 0, 0, 0, 1], 0x20)),
+            ]),
+            ANYCAST,
+        );
+        let overrides: Vec<_> = asked[0].answers.iter().map(|a| a.2).collect();
+        assert_eq!(overrides, [false, true]);
+    }
+
+    #[test]
+    fn only_a_syn_may_go_to_the_address_and_nothing_may_come_from_it() {
+        let unicast = [10, 0, 0, 1];
+        let tcp = |from: [u8; 4], to: [u8; 4], flags: &str| {
+            let mut tcp = PacketBuilder::ethernet2(HOST, S1)
+                .ipv4(from, to, 64)
+                .tcp(1, 2, 3, 4);
+            for flag in flags.chars() {
+                tcp = match flag {
+                    'S' => tcp.syn(),
+                    'A' => tcp.ack(5),
+                    'R' => tcp.rst(),
+                    _ => tcp.fin(),
+                };
+            }
+            let mut bytes = Vec::new();
+            tcp.write(&mut bytes, &[]).expect("write to a Vec");
+            (true, bytes)
+        };
+        let (a, client) = ([198, 18, 0, 1], [10, 0, 0, 9]);
+        let good = vec![
+            tcp(client, a, "S"),
+            tcp(unicast, client, "SA"),
+            tcp(client, unicast, "A"),
+            tcp(client, unicast, "FA"),
+        ];
+        let seen = segments(&captured(good), ANYCAST, &[unicast.into()]);
+        assert_eq!((seen.syns, seen.unicast_syn_acks), (1, 1));
+        assert!(seen.violations.is_empty(), "{:?}", seen.violations);
+        let bad = vec![
+            tcp(a, client, "SA"),
+            tcp(client, a, "A"),
+            tcp(client, a, "SF"),
+            tcp(client, a, "R"),
+            tcp(a, client, "R"),
+        ];
+        let seen = segments(&captured(bad), ANYCAST, &[unicast.into()]);
+        assert_eq!(seen.violations.len(), 5, "{:?}", seen.violations);
+    }
 }
