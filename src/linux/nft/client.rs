@@ -15,17 +15,19 @@
 //!
 //! | | key | value | since |
 //! |---|---|---|---|
-//! | `asked` | C, its port, service | A | the SYN |
+//! | `owner` | C, its port, service | A | the SYN |
 //! | `offer` | C, its port, service, acknowledgement | U | the SYN-ACK |
-//! | `owner` | C, its port, service | A | the ACK: the connection |
-//! | `peer` | C, its port, service | U | the ACK |
-//! | `bound` | C, its port, A, service | | the ACK |
+//! | `peer` | C, its port, service | U | the ACK: the connection |
 //! | `from` | U, service, C, its port | | the ACK |
+//! | `asked` | C, its port, service | A | a SYN whose ports another A has in `owner` |
 //!
 //! The maps outlive the daemon and its rules: a restart replaces the chains and keeps the maps,
 //! in one transaction, so established connections do not notice. Entries of connections that are
-//! over are replaced when their port is used again; sending renews the ones in use (one segment
-//! in 64), and the rest goes after five days, as in the kernel's own connection tracking.
+//! over are replaced when their ports are used again: at once for the same A; for another A when
+//! it answers and the socket of the first is gone. The rest goes 15 minutes after our FIN or RST,
+//! or else after five days, as in the kernel's own connection tracking; sending renews the ones in
+//! use (one segment in 64). The maps are no larger than they are because the kernel makes room
+//! for all of a map at once: 1 MiB each.
 
 use super::family::{BOTH, Family};
 use crate::addr::Class;
@@ -54,9 +56,12 @@ pub fn text(class: &Class) -> String {
 	# After connection tracking has seen the segment, which so sees only C and A.
 	chain output {
 		type route hook output priority mangle; policy accept;
-		meta l4proto tcp ip daddr @class4 goto out4
-		meta l4proto tcp ip6 daddr @class6 goto out6
-	}
+";
+    for family in BOTH {
+        let (n, inside) = (family.n, family.within("daddr", "class", class));
+        text += &format!("\t\tmeta l4proto tcp {inside} goto out{n}\n");
+    }
+    text += "\t}
 
 	# Before connection tracking sees the segment.
 	chain prerouting {
@@ -67,7 +72,7 @@ pub fn text(class: &Class) -> String {
 ";
     for family in BOTH {
         text += &out_chains(family);
-        text += &in_chains(family);
+        text += &in_chains(family, &family.within("saddr", "class", class));
     }
     text += "}\n";
     for family in BOTH {
@@ -110,33 +115,35 @@ fn maps(f: &Family) -> String {
     } = f;
     let key = format!("{key_type} . tcp sport . tcp dport");
     let four = format!("{address} . inet_service . {address} . inet_service");
-    let often = "size 262144; flags dynamic,timeout; timeout 5d;";
+    let long = "size 65536; flags dynamic,timeout; timeout 5d;";
+    let short = "size 4096; flags dynamic,timeout; timeout 5m;";
     format!(
         r#"
 	set class{n} {{ type {address}; flags interval; auto-merge; comment "anycast addresses"; }}
-	map asked{n} {{
-		typeof {key} : {ip} saddr; size 262144; flags dynamic,timeout; timeout 5m;
-		comment "SYN sent: my address . port . service : anycast address";
+	map owner{n} {{
+		typeof {key} : {ip} saddr; {long}
+		comment "my address . port . service : anycast address";
 	}}
 	map offer{n} {{
-		typeof {key} . tcp sequence : {ip} saddr; size 262144; flags dynamic,timeout; timeout 1s;
-		comment "SYN-ACK seen: my address . port . service . acknowledgement : member";
-	}}
-	map owner{n} {{
-		typeof {key} : {ip} saddr; {often}
-		comment "connection: my address . port . service : anycast address";
+		typeof {key} . tcp sequence : {ip} saddr;
+		size 65536; flags dynamic,timeout; timeout 1s;
+		comment "SYN-ACK shown: my address . port . service . acknowledgement : member";
 	}}
 	map peer{n} {{
-		typeof {key} : {ip} saddr; {often}
+		typeof {key} : {ip} saddr; {long}
 		comment "connection: my address . port . service : member";
 	}}
-	set bound{n} {{
-		type {four}; {often}
-		comment "connection: my address . port . anycast address . service";
-	}}
 	set from{n} {{
-		type {four}; {often}
+		type {four}; {long} gc-interval 1m;
 		comment "connection: member . service . my address . port";
+	}}
+	map asked{n} {{
+		typeof {key} : {ip} saddr; {short}
+		comment "SYN on ports of another: my address . port . service : anycast address";
+	}}
+	set same{n} {{
+		type {four}; {short} gc-interval 1m;
+		comment "used in chain reuse{n} to compare two addresses";
 	}}
 "#
     )
@@ -153,48 +160,64 @@ fn out_chains(f: &Family) -> String {
         r#"
 	chain out{n} {{
 		tcp flags & (fin|syn|rst|ack) == syn counter name syn_sent goto syn{n}
-		numgen inc mod 64 == 0 {ends} @bound{n} goto renew{n}
+		tcp flags & (fin|rst) != 0 {key} @peer{n} goto end{n}
+		numgen inc mod 64 == 0 {key} @peer{n} goto renew{n}
 		{ip} daddr set {key} map @peer{n} accept comment "the connection has its member"
 		{key} . tcp sequence @offer{n} goto bind{n}
 		oifname "lo" accept comment "a reply inside this host, to its own anycast address"
 		counter name not_a_syn drop
 	}}
 	chain syn{n} {{
-		{ends} @bound{n} goto again{n}
-		delete @asked{n} {{ {key} : {ip} daddr }}
-		add @asked{n} {{ {key} : {ip} daddr }} accept
+		{key} @peer{n} goto reuse{n}
+		delete @owner{n} {{ {key} : {ip} daddr }}
+		add @owner{n} {{ {key} timeout 5m : {ip} daddr }} accept
 		counter name full drop
 	}}
-	# The kernel opens this very connection anew: the one before is over.
-	chain again{n} {{
-		delete @bound{n} {{ {ends} }}
+	# The ports are noted for a connection. Is it one to this very address?
+	chain reuse{n} {{
+		add @same{n} {{ {ends} }}
 		delete @asked{n} {{ {key} : {ip} daddr }}
 		add @asked{n} {{ {key} : {ip} daddr }}
+		{ip} daddr set {key} map @owner{n}
+		{ends} @same{n} goto again{n}
+		{ip} daddr set {key} map @asked{n}
+		delete @same{n} {{ {ends} }}
+		accept
+	}}
+	# The kernel opens that connection anew, so the one before is over.
+	chain again{n} {{
+		delete @same{n} {{ {ends} }}
 		{ip} daddr set {key} map @peer{n}
 		delete @from{n} {{ {back} }}
 		delete @peer{n} {{ {key} : {ip} daddr }}
 		delete @owner{n} {{ {key} : {ip} daddr }}
-		{ip} daddr set {key} map @asked{n} accept
+		{ip} daddr set {key} map @asked{n}
+		delete @asked{n} {{ {key} : {ip} daddr }}
+		add @owner{n} {{ {key} timeout 5m : {ip} daddr }} accept
 		counter name full drop
 	}}
 	# The answer of our TCP to a SYN-ACK. An ACK: from here on the member is the peer.
 	chain bind{n} {{
-		tcp flags & rst == rst \
-			{ip} daddr set {key} . tcp sequence map @offer{n} counter name wrong_syn_ack accept
-		delete @owner{n} {{ {key} : {ip} daddr }}
-		delete @asked{n} {{ {key} : {ip} daddr }}
-		add @owner{n} {{ {key} : {ip} daddr }} add @bound{n} {{ {ends} }} \
-			{ip} daddr set {key} . tcp sequence map @offer{n} \
-			add @peer{n} {{ {key} : {ip} daddr }} add @from{n} {{ {back} }} \
-			counter name bound accept
+		tcp flags & rst == rst {ip} daddr set {key} . tcp sequence map @offer{n} \
+			counter name wrong_syn_ack accept
+		update @owner{n} {{ {key} : {ip} daddr }}
+		{ip} daddr set {key} . tcp sequence map @offer{n}
+		add @peer{n} {{ {key} : {ip} daddr }} add @from{n} {{ {back} }} counter name bound accept
 		counter name full drop
 	}}
 	chain renew{n} {{
 		update @owner{n} {{ {key} : {ip} daddr }}
-		update @bound{n} {{ {ends} }}
 		{ip} daddr set {key} map @peer{n}
 		update @peer{n} {{ {key} : {ip} daddr }}
 		update @from{n} {{ {back} }}
+		accept
+	}}
+	# Our end is done. What still comes takes minutes, and every segment in 64 of ours renews.
+	chain end{n} {{
+		update @owner{n} {{ {key} timeout 15m : {ip} daddr }}
+		{ip} daddr set {key} map @peer{n}
+		update @peer{n} {{ {key} timeout 15m : {ip} daddr }}
+		update @from{n} {{ {back} timeout 15m }}
 		accept
 	}}
 "#
@@ -203,13 +226,12 @@ fn out_chains(f: &Family) -> String {
 
 //= docs/spec/tcp.md#the-client
 //# A SYN-ACK from another member MUST be answered with a reset to that member.
-fn in_chains(f: &Family) -> String {
+fn in_chains(f: &Family, from_class: &str) -> String {
     let Family {
         n, ip, destination, ..
     } = f;
     let key = format!("{destination} . tcp dport . tcp sport");
     let ends = format!("{ip} saddr . tcp sport . {ip} daddr . tcp dport");
-    let back = format!("{ip} daddr . tcp dport . {ip} saddr . tcp sport");
     format!(
         r#"
 	chain in{n} {{
@@ -220,12 +242,13 @@ fn in_chains(f: &Family) -> String {
 		{ip} saddr set {key} map @owner{n} accept
 	}}
 	chain control{n} {{
-		iifname != "lo" {ip} saddr @class{n} counter name anycast_source drop
+		iifname != "lo" {from_class} counter name anycast_source drop
 		tcp flags & (syn|ack) == syn accept
 		socket wildcard 0 goto other{n} comment "matches another connection fully: not ours"
-		tcp flags & (syn|ack) == (syn|ack) goto offer{n}
 		{ends} @from{n} goto known{n}
-		tcp flags & (rst|ack) == (rst|ack) {ip} saddr set {key} map @asked{n} \
+		{key} @peer{n} goto late{n}
+		tcp flags & (syn|ack) == (syn|ack) goto offer{n}
+		tcp flags & (rst|ack) == (rst|ack) {ip} saddr set {key} map @owner{n} \
 			counter name refused accept
 	}}
 	chain other{n} {{
@@ -233,28 +256,30 @@ fn in_chains(f: &Family) -> String {
 		accept
 	}}
 	chain offer{n} {{
-		{key} != @asked{n} goto late{n}
 		{key} . tcp ackseq @offer{n} accept comment "second, and the first is not judged yet"
-		{key} @peer{n} goto taken{n}
-		add @offer{n} {{ {key} . tcp ackseq : {ip} saddr }} \
-			{ip} saddr set {key} map @asked{n} accept
+		{key} @owner{n} add @offer{n} {{ {key} . tcp ackseq : {ip} saddr }} \
+			{ip} saddr set {key} map @owner{n} accept
 	}}
-	# Nobody waits for it: from the member itself, once more, or from another one.
+	# The ports have a connection, to another member.
 	chain late{n} {{
-		{ends} @from{n} goto known{n}
-		counter name late_syn_ack accept
+		tcp flags & (rst|ack) == (rst|ack) {ip} saddr set {key} map @asked{n} \
+			counter name refused accept
+		tcp flags & (syn|ack) == (syn|ack) {key} @asked{n} goto taken{n}
+		tcp flags & (syn|ack) == (syn|ack) counter name late_syn_ack accept
 	}}
-	# The ports are noted for a connection to another anycast address. Is its socket still there?
+	# That connection is to another anycast address. Is its socket still there?
 	chain taken{n} {{
+		{key} . tcp ackseq @offer{n} accept comment "second, and the first is not judged yet"
 		add @offer{n} {{ {key} . tcp ackseq : {ip} saddr }}
 		{ip} saddr set {key} map @owner{n}
 		socket wildcard 0 goto busy{n}
-		delete @bound{n} {{ {back} }}
 		{ip} saddr set {key} map @peer{n}
 		delete @from{n} {{ {ends} }}
 		delete @peer{n} {{ {key} : {ip} saddr }}
 		delete @owner{n} {{ {key} : {ip} saddr }}
-		{ip} saddr set {key} map @asked{n} accept
+		{ip} saddr set {key} map @asked{n}
+		delete @asked{n} {{ {key} : {ip} saddr }}
+		add @owner{n} {{ {key} timeout 5m : {ip} saddr }} accept
 	}}
 	chain busy{n} {{
 		delete @offer{n} {{ {key} . tcp ackseq : {ip} saddr }}

@@ -29,9 +29,9 @@ pub fn connections() -> Result<Vec<Connection>, Error> {
     let mut found = Vec::new();
     for n in ['4', '6'] {
         let [family, table] = words(client::TABLE);
-        let bound = list(["set", family, table, &format!("bound{n}")])?;
-        let peers = list(["map", family, table, &format!("peer{n}")])?;
-        found.extend(join(&bound, &peers)?);
+        let from = list(["set", family, table, &format!("from{n}")])?;
+        let owners = list(["map", family, table, &format!("owner{n}")])?;
+        found.extend(join(&from, &owners)?);
     }
     found.retain(|connection| sockets.contains(&(connection.local, connection.anycast)));
     found.sort();
@@ -61,30 +61,29 @@ fn words(table: &str) -> [&str; 2] {
 /// A map's key: my address (of IPv6 its last 32 bits), my port, the service.
 type Key = (u32, u16, u16);
 
-fn join(bound: &Value, peers: &Value) -> Result<Vec<Connection>, Error> {
-    let mut members = HashMap::new();
-    for pair in elements(peers, "map") {
+fn join(from: &Value, owners: &Value) -> Result<Vec<Connection>, Error> {
+    let mut owner = HashMap::new();
+    for pair in elements(owners, "map") {
         let parts = parts(&pair[0]).filter(|parts| parts.len() == 3);
-        let (Some(parts), Some(member)) = (parts, address(&pair[1])) else {
+        let (Some(parts), Some(anycast)) = (parts, address(&pair[1])) else {
             return Err(unexpected(pair));
         };
         let my = address(&parts[0]).map(last_bits);
         let my = my.or_else(|| u32::try_from(parts[0].as_u64()?).ok());
         match (my, port(&parts[1]), port(&parts[2])) {
-            (Some(my), Some(port), Some(service)) => members.insert((my, port, service), member),
+            (Some(my), Some(port), Some(service)) => owner.insert((my, port, service), anycast),
             _ => return Err(unexpected(pair)),
         };
     }
     let mut connections = Vec::new();
-    for element in elements(bound, "set") {
-        let (local, anycast) = ends(element).ok_or_else(|| unexpected(element))?;
-        let key: Key = (last_bits(local.ip()), local.port(), anycast.port());
-        // A connection may have ended between the two lists.
-        if let Some(&member) = members.get(&key) {
-            let member = SocketAddr::new(member, anycast.port());
+    for element in elements(from, "set") {
+        let (member, local) = ends(element).ok_or_else(|| unexpected(element))?;
+        let key: Key = (last_bits(local.ip()), local.port(), member.port());
+        // A connection may have begun between the two lists.
+        if let Some(&anycast) = owner.get(&key) {
             connections.push(Connection {
                 local,
-                anycast,
+                anycast: SocketAddr::new(anycast, member.port()),
                 member,
             });
         }
@@ -92,11 +91,12 @@ fn join(bound: &Value, peers: &Value) -> Result<Vec<Connection>, Error> {
     Ok(connections)
 }
 
+/// The member and this end, as `from` has them.
 fn ends(element: &Value) -> Option<(SocketAddr, SocketAddr)> {
     match parts(element)? {
-        [local, local_port, anycast, service] => Some((
+        [member, service, local, local_port] => Some((
+            SocketAddr::new(address(member)?, port(service)?),
             SocketAddr::new(address(local)?, port(local_port)?),
-            SocketAddr::new(address(anycast)?, port(service)?),
         )),
         _ => None,
     }
@@ -187,23 +187,23 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_joined_from_both_maps() {
+    fn connections_are_joined_from_set_and_map() {
         for (my, key, anycast, member) in [
             ("10.9.0.1", json!("10.9.0.1"), "198.18.0.1", "10.9.0.2"),
             ("fd09::1:0:2", json!(2), "2001:2:0:1546::1", "fd09::7"),
         ] {
-            let over = element(&json!([my, 41_000, anycast, 80]));
-            let bound = listed(
+            let over = element(&json!([member, 80, my, 41_000]));
+            let from = listed(
                 "set",
-                &json!([element(&json!([my, 40_000, anycast, 80])), over]),
+                &json!([element(&json!([member, 80, my, 40_000])), over]),
             );
-            let peers = listed(
+            let owners = listed(
                 "map",
-                &json!([[element(&json!([key, 40_000, 80])), member]]),
+                &json!([[element(&json!([key, 40_000, 80])), anycast]]),
             );
             let at = |address: &str, port| SocketAddr::new(address.parse().unwrap(), port);
             assert_eq!(
-                join(&bound, &peers).unwrap(),
+                join(&from, &owners).unwrap(),
                 [Connection {
                     local: at(my, 40_000),
                     anycast: at(anycast, 80),
@@ -215,9 +215,9 @@ mod tests {
 
     #[test]
     fn a_listing_of_another_shape_is_an_error() {
-        let bound = listed("set", &json!([element(&json!(["10.9.0.1", "http"]))]));
+        let from = listed("set", &json!([element(&json!(["10.9.0.1", "http"]))]));
         let none = listed("map", &json!([]));
-        assert!(matches!(join(&bound, &none), Err(Error::Answer(_))));
+        assert!(matches!(join(&from, &none), Err(Error::Answer(_))));
         assert!(join(&json!({}), &json!({})).unwrap().is_empty());
     }
 

@@ -1,6 +1,6 @@
 //! What differs between the two families in a rule text.
 
-use crate::addr::Prefix;
+use crate::addr::{Class, Prefix};
 
 /// The words of one family; the rules are written once, around them.
 pub(super) struct Family {
@@ -55,6 +55,16 @@ impl Family {
             .map(|prefix| format!("{}{suffix}", prefix.trunc()))
             .collect();
         (!own.is_empty()).then(|| own.join(", "))
+    }
+
+    /// Matches packets whose `side` (`saddr`, `daddr`) is in the class: by a comparison, which is
+    /// cheapest, where one prefix is all of it, and by the set `name` otherwise.
+    pub(super) fn within(&self, side: &str, name: &str, class: &Class) -> String {
+        let own = class.prefixes().iter().filter(|prefix| self.has(prefix));
+        match own.collect::<Vec<_>>()[..] {
+            [only] if only.prefix_len() > 0 => format!("{} {side} {only}", self.ip),
+            _ => format!("{} {side} @{name}{}", self.ip, self.n),
+        }
     }
 
     /// A transaction that gives the set `name` (plus the family's suffix) just these elements.

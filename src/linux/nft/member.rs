@@ -67,11 +67,12 @@ pub fn text(class: &Class) -> String {
     text += "
 	chain prerouting {
 		type filter hook prerouting priority raw; policy accept;
-		ip daddr @class4 goto gate4
-		ip6 daddr @class6 goto gate6
-	}
-}
 ";
+    for family in BOTH {
+        let (n, inside) = (family.n, family.within("daddr", "class", class));
+        text += &format!("\t\t{inside} goto gate{n}\n");
+    }
+    text += "\t}\n}\n";
     for family in BOTH {
         text += &family.refill(TABLE, "class", class.prefixes());
         text += &format!("flush set {TABLE} active{}\n", family.n);
