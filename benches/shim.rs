@@ -241,12 +241,12 @@ fn build() -> Result<Lab> {
         server.sh(&format!("ip route add local {address} dev lo"))?;
     }
     client.inside(|| -> Result<()> {
-        let mut tables = Tables::start(Class::default())?;
+        let mut tables = Tables::start(Class::default(), &[])?;
         tables.attach(nix::net::if_::if_nametoindex("eth0")?, "eth0")?;
         Ok(tables.load_client()?)
     })??;
     server.inside(|| -> Result<()> {
-        let mut tables = Tables::start(Class::default())?;
+        let mut tables = Tables::start(Class::default(), &[])?;
         tables.load_member()?;
         let own = OWN.map(|own| Ok(("eth0".to_owned(), own.parse::<IpAddr>()?)));
         tables.set_unicast(&own.into_iter().collect::<Result<Vec<_>>>()?)?;
