@@ -18,6 +18,9 @@ pub struct Run {
     pub started_unix_ms: u64,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
+    /// Longest time that the machine let a thread wait after its sleep was over, in milliseconds:
+    /// what timing figures of this run have to be read with.
+    pub stall_ms: f64,
     /// `root` or `user namespace`.
     pub privilege: String,
     /// Whether it was the quick form.

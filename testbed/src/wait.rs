@@ -1,6 +1,7 @@
 //! Bounded waits for conditions: the only way anything in a lab waits.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -45,6 +46,39 @@ pub fn go_on() -> Result<()> {
         return Err(Interrupted.into());
     }
     Ok(())
+}
+
+/// Watches for moments in which the machine let nobody run: a virtual machine that was paused, or
+/// too much work for its processors.
+#[derive(Debug)]
+pub struct Stalls(Arc<AtomicU64>);
+
+impl Stalls {
+    /// Begins to watch; ends when dropped.
+    pub fn watch() -> Result<Self> {
+        let longest = Arc::new(AtomicU64::new(0));
+        let noted = Arc::downgrade(&longest);
+        std::thread::Builder::new()
+            .name("stalls".into())
+            .spawn(move || {
+                loop {
+                    let due = Instant::now() + Duration::from_millis(5);
+                    std::thread::sleep(Duration::from_millis(5));
+                    let late = due.elapsed();
+                    let Some(longest) = noted.upgrade() else {
+                        break;
+                    };
+                    let late = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
+                    longest.fetch_max(late, Ordering::Relaxed);
+                }
+            })?;
+        Ok(Self(longest))
+    }
+
+    /// The longest one so far.
+    pub fn longest(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
+    }
 }
 
 /// Looks at `condition` until it gives a value, at most for `limit`; the error names `what` was

@@ -149,7 +149,19 @@ fn the_quick_form_passes() -> Result<()> {
             pcap.to_str().context("path")?,
         ])
         .collect();
-    let (code, out, err) = lab(&args)?;
+    let read = || -> Result<Value> { Ok(serde_json::from_str(&fs::read_to_string(&json)?)?) };
+    let (mut code, mut out, mut err) = lab(&args)?;
+    // With hellos at 50 ms a machine that stands still for a part of the dead time makes living
+    // members miss their hellos, and all of them rejoin. That is no verdict on hamp: again, and
+    // the third time counts in any case.
+    for _ in 0..2 {
+        let stall = read()?["stall_ms"].as_f64().unwrap_or(0.0);
+        if code != Some(1) || stall < 25.0 {
+            break;
+        }
+        println!("once more, the machine stood still for {stall} ms:\n{out}");
+        (code, out, err) = lab(&args)?;
+    }
     ensure!(
         code == Some(0),
         "exit {code:?} after {:?}\n{out}{err}",
@@ -160,7 +172,7 @@ fn the_quick_form_passes() -> Result<()> {
         wide.is_empty(),
         "lines of more than 80 characters: {wide:?}"
     );
-    let document: Value = serde_json::from_str(&fs::read_to_string(&json)?)?;
+    let document = read()?;
     schema::check(&document).map_err(anyhow::Error::msg)?;
     figures(&document)?;
     captures(&pcap)?;

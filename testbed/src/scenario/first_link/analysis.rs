@@ -251,7 +251,10 @@ fn loads(checks: &mut Vec<Check>, told: &Told) {
                     .map(|r| r.sent.ms_since(mark.from))
                     .reduce(f64::max);
                 let limit = window(told.hello).as_secs_f64() * 1e3;
-                let id = format!("last-lost/{}", mark.name.replace([' ', '+'], "-"));
+                // Without the member's name, which differs from run to run.
+                let event = mark.host.and_then(|h| mark.name.strip_suffix(h));
+                let event = event.unwrap_or(&mark.name).trim_end();
+                let id = format!("last-lost/{}", event.replace([' ', '+'], "-"));
                 let check = Check::at_most(id, last.unwrap_or(0.0), limit, "ms");
                 let v4 = lost.iter().filter(|r| r.family == 4).count();
                 checks.push(check.noted(format!("{v4} lost over v4, {} over v6", lost.len() - v4)));
@@ -262,6 +265,15 @@ fn loads(checks: &mut Vec<Check>, told: &Told) {
                 second.push(format!("{host} v{family} in {:?}: {what}", mark.name));
             }
         }
+    }
+    if let Some(first) = told.marks.first() {
+        let who: BTreeSet<_> = of(told, first)
+            .filter_map(|r| r.outcome.as_deref().ok())
+            .collect();
+        let who: Vec<_> = who.into_iter().collect();
+        let members = figure(who.len());
+        let check = Check::at_most("undisturbed-members", members, 1.0, "members");
+        checks.push(check.noted(who.join(" ")));
     }
     checks.insert(0, Check::none("undisturbed-lost", &quiet, "requests"));
     checks.insert(1, Check::none("orderly-lost", &orderly, "requests"));

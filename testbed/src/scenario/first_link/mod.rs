@@ -89,6 +89,7 @@ pub(super) fn run(options: &Options) -> Result<Run> {
         seed: 0,
         started_unix_ms: started.0 / 1_000_000,
         took_ms: 0,
+        stall_ms: 0.0,
         privilege: if enter::is_mapped() {
             "user namespace"
         } else {
@@ -112,6 +113,7 @@ pub(super) fn run(options: &Options) -> Result<Run> {
                 .into(),
         });
     }
+    let stalls = crate::wait::Stalls::watch()?;
     let hellos: &[u64] = if options.quick { &[50] } else { &[1000, 50] };
     for (index, hello) in hellos.iter().enumerate() {
         let last = index + 1 == hellos.len();
@@ -125,6 +127,7 @@ pub(super) fn run(options: &Options) -> Result<Run> {
         analysis::add(&mut run, &told, started);
         view.round(&run, hello);
         if last {
+            run.stall_ms = stalls.longest().as_secs_f64() * 1e3;
             end(&mut run, started);
             view.end(&run);
             if options.keep {

@@ -380,15 +380,16 @@ impl View {
         }
         let failed = run.checks.iter().filter(|c| !c.passed).count();
         let verdict = if failed == 0 {
-            "all checks passed".into()
+            "all passed".into()
         } else {
-            format!("{failed} checks FAILED")
+            format!("{failed} FAILED")
         };
         let took = Duration::from_millis(run.took_ms).as_secs_f64();
         self.print(&format!(
-            "\n{verdict} ({} of them, {took:.1} s, as {})",
+            "\n{verdict} ({} checks, {took:.1} s, {}, longest stall {:.0} ms)",
             run.checks.len(),
-            run.privilege
+            run.privilege,
+            run.stall_ms
         ));
     }
 }
