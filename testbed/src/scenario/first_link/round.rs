@@ -356,6 +356,8 @@ impl<'a> Round<'a> {
     ) -> Result<()> {
         let owner = self.owner_index()?;
         let name = MEMBERS[owner];
+        // Asked before, so that nothing comes between the stamp and the fault.
+        self.epoch = self.epoch_of(owner)?;
         self.begin(view, &format!("{what} {name}"), Kind::Fault, Some(name))?;
         strike(self, owner)?;
         view.state(name, what);
@@ -413,7 +415,6 @@ impl<'a> Round<'a> {
     }
 
     fn freeze(&mut self, index: usize) -> Result<()> {
-        self.epoch = self.epoch_of(index)?;
         self.members[index]
             .daemon
             .as_ref()
