@@ -178,21 +178,23 @@ impl Rebind {
             service: segment.source.port(),
             anycast,
         };
+        let answer = segment.flags.has(Flags::SYN.and(Flags::ACK));
+        let refusal = segment.flags.has(Flags::RST.and(Flags::ACK));
+        let asked = self.asked(segment).filter(|_| answer || refusal);
         if let Some(&anycast) = self.members.get(&ends) {
             if segment.flags.has(Flags::SYN) && !segment.flags.has(Flags::ACK) {
                 return Verdict::Pass;
             }
-            self.note(now, key(anycast), segment.flags, false);
-            return Verdict::RewriteSource(anycast);
-        }
-        let answer = segment.flags.has(Flags::SYN.and(Flags::ACK));
-        let refusal = segment.flags.has(Flags::RST.and(Flags::ACK));
-        if !answer && !refusal {
-            return Verdict::Pass;
+            // One that is over makes way for another address on the same ports.
+            if asked.is_none() || !self.is_over(&key(anycast)) {
+                self.note(now, key(anycast), segment.flags, false);
+                return Verdict::RewriteSource(anycast);
+            }
+            self.forget(key(anycast));
         }
         //= docs/spec/tcp.md#the-client
         //# A SYN-ACK from another member MUST be answered with a reset to that member.
-        let Some(anycast) = self.asked(segment) else {
+        let Some(anycast) = asked else {
             return Verdict::Pass;
         };
         //= docs/spec/tcp.md#the-client
@@ -301,6 +303,12 @@ impl Rebind {
             self.set(key, state, until);
         }
         Some(member)
+    }
+
+    /// Whether both ends of a bound flow are done, or one has reset it.
+    fn is_over(&self, key: &Key) -> bool {
+        let state = self.flows.get(key).map(|flow| flow.state);
+        matches!(state, Some(State::Bound { ended, .. }) if ended.here && ended.there)
     }
 
     /// Puts a flow and its timer in the place of what is there.

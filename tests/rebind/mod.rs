@@ -378,7 +378,11 @@ fn direct_connection(world: &mut dyn World) {
 
 fn same_port_other_address(world: &mut dyn World) {
     let Names {
-        one, two, anycast2, ..
+        one,
+        two,
+        anycast,
+        anycast2,
+        ..
     } = world.names();
     let (connection, syn) = connect(world);
     accept(world, connection, &syn, one);
@@ -392,12 +396,21 @@ fn same_port_other_address(world: &mut dyn World) {
     world.deliver(syn_ack(&other_syn, one));
     world.close(other, true);
     talk_again(world, connection, one);
-    // Once it is over, its ports are free.
+    // Once it is over, its ports are free, whoever answers.
     end_by_reset(world, connection, one);
-    let other = world.connect(anycast2);
-    let other_syn = world.sent(false);
-    accept(world, other, &other_syn, two);
-    talk(world, other, two);
+    let mut addresses = [anycast2, anycast].into_iter().cycle();
+    for member in [two, one, one] {
+        let to = addresses.next().unwrap();
+        let connection = world.connect(to);
+        let syn = world.sent(false);
+        accept(world, connection, &syn, member);
+        talk(world, connection, member);
+        end_by_reset(world, connection, member);
+    }
+    let connection = world.connect(anycast);
+    let syn = world.sent(false);
+    world.deliver(answer(&syn, one, Flags::RST.and(Flags::ACK), 0));
+    assert_eq!(world.seen(connection), Seen::Refused);
 }
 
 /// Like [`talk`], and lets acknowledgements of what arrived before pass.

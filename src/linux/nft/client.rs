@@ -245,7 +245,6 @@ fn in_chains(f: &Family, from_class: &str) -> String {
 		iifname != "lo" {from_class} counter name anycast_source drop
 		tcp flags & (syn|ack) == syn accept
 		socket wildcard 0 goto other{n} comment "matches another connection fully: not ours"
-		{ends} @from{n} goto known{n}
 		{key} @peer{n} goto late{n}
 		tcp flags & (syn|ack) == (syn|ack) goto offer{n}
 		tcp flags & (rst|ack) == (rst|ack) {ip} saddr set {key} map @owner{n} \
@@ -260,14 +259,20 @@ fn in_chains(f: &Family, from_class: &str) -> String {
 		{key} @owner{n} add @offer{n} {{ {key} . tcp ackseq : {ip} saddr }} \
 			{ip} saddr set {key} map @owner{n} accept
 	}}
-	# The ports have a connection, to another member.
+	# The ports are noted for a connection.
 	chain late{n} {{
-		tcp flags & (rst|ack) == (rst|ack) {ip} saddr set {key} map @asked{n} \
-			counter name refused accept
-		tcp flags & (syn|ack) == (syn|ack) {key} @asked{n} goto taken{n}
+		tcp flags & ack == ack {key} @asked{n} goto other_asked{n}
+		{ends} @from{n} goto known{n}
 		tcp flags & (syn|ack) == (syn|ack) counter name late_syn_ack accept
 	}}
-	# That connection is to another anycast address. Is its socket still there?
+	# And somebody waits on the same ports for another anycast address.
+	chain other_asked{n} {{
+		tcp flags & (syn|ack) == (syn|ack) goto taken{n}
+		{ip} saddr set {key} map @owner{n}
+		socket wildcard 0 accept comment "a reset of the connection that is still there"
+		{ip} saddr set {key} map @asked{n} counter name refused accept
+	}}
+	# Is the socket of the first still there?
 	chain taken{n} {{
 		{key} . tcp ackseq @offer{n} accept comment "second, and the first is not judged yet"
 		add @offer{n} {{ {key} . tcp ackseq : {ip} saddr }}

@@ -217,6 +217,34 @@ fn the_same_ports_can_be_used_again_with_another_member() {
 }
 
 #[test]
+fn another_address_gets_the_member_of_a_connection_that_is_over_and_not_before() {
+    let b = "198.18.0.2:80";
+    let mut syn = segment(C, b, SYN);
+    syn.sequence = 7_000;
+    let mut answer = segment(U1, C, SYN_ACK);
+    answer.acknowledgement = 7_001;
+    let cases: [(&[(bool, Flags)], &str); 4] = [
+        (&[], A),
+        (&[(true, FIN_ACK)], A),
+        (&[(true, FIN_ACK), (false, FIN_ACK)], b),
+        (&[(true, Flags::RST)], b),
+    ];
+    for (ends, expected) in cases {
+        let mut machine = machine("bound");
+        for (sent, flags) in ends {
+            if *sent {
+                machine.handle_outgoing(at(1), &segment(C, A, *flags));
+            } else {
+                machine.handle_incoming(at(1), &segment(U1, C, *flags), false);
+            }
+        }
+        machine.handle_outgoing(at(2), &syn);
+        let verdict = machine.handle_incoming(at(2), &answer, false);
+        assert_eq!(verdict, Verdict::RewriteSource(ip(expected)), "{ends:?}");
+    }
+}
+
+#[test]
 fn everything_is_forgotten_in_its_time() {
     let seconds = |span: Duration| span.as_secs();
     let cases: [(&str, &[Flags], u64); 4] = [
