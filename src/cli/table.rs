@@ -1,6 +1,6 @@
 //! Aligned tables for people.
 
-use std::fmt::Write;
+use std::iter::repeat_n;
 
 /// Rows under a header, columns aligned, two spaces between; nothing without rows.
 pub(super) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
@@ -16,8 +16,10 @@ pub(super) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> 
     let mut line = |cells: [&str; N]| {
         let mut line = String::new();
         for (cell, width) in cells.iter().zip(widths) {
-            // NOTE: writing to a string does not fail.
-            let _ = write!(line, "{cell:width$}  ");
+            // Not by the formatter, whose widths end at 65,535: a member may serve thousands.
+            let padding = width.saturating_sub(cell.chars().count());
+            line.push_str(cell);
+            line.extend(repeat_n(' ', padding + 2));
         }
         text.push_str(line.trim_end());
         text.push('\n');
@@ -44,5 +46,7 @@ mod tests {
             "PREFIX      N\n198.18.0.1  1\nx           22\n"
         );
         assert_eq!(table(["A"], &[]), "");
+        let wide = [["x".repeat(70_000), "1".to_owned()]];
+        assert_eq!(table(["A", "N"], &wide).lines().count(), 2);
     }
 }
