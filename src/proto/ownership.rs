@@ -10,7 +10,7 @@
 use core::cmp::Reverse;
 use core::hash::Hasher;
 use core::net::IpAddr;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use siphasher::sip::SipHasher24;
 
@@ -110,18 +110,59 @@ pub fn ranks(target: IpAddr, own: Option<Own<'_>>, view: &View) -> Vec<Candidate
         .filter(|(prefix, _)| Some(prefix.prefix_len()) == longest)
         .map(|(_, candidate)| candidate)
         .collect();
-    //= docs/spec/link.md#ranks
-    //# Members MUST be ranked by these, in this order: not draining before draining; higher
-    //# preference; higher score; lower member id.
-    ranked.sort_by_cached_key(|c| {
-        (
-            c.draining,
-            Reverse(c.preference),
-            Reverse(score(c.id, target)),
-            c.id,
-        )
-    });
+    ranked.sort_by_cached_key(|candidate| order(candidate, target));
     ranked
+}
+
+//= docs/spec/link.md#ranks
+//# Members MUST be ranked by these, in this order: not draining before draining; higher
+//# preference; higher score; lower member id.
+fn order(c: &Candidate, target: IpAddr) -> (bool, Reverse<u16>, Reverse<u64>, MemberId) {
+    (
+        c.draining,
+        Reverse(c.preference),
+        Reverse(score(c.id, target)),
+        c.id,
+    )
+}
+
+/// Who owns the first address of each prefix that somebody serves: rank 1 for it. In one pass over
+/// all records, since there may be thousands, and a stranger may have sent them.
+fn first_ranks(own: Option<Own<'_>>, view: &View) -> BTreeMap<Prefix, Option<Candidate>> {
+    let mut members: BTreeMap<Prefix, Vec<Candidate>> = BTreeMap::new();
+    let mut add = |speaks: [bool; 2], records: &RecordSet, id, mac, own| {
+        for (prefix, record) in records.prefixes() {
+            let able = speaks[usize::from(prefix.addr().is_ipv6())];
+            let candidate = able.then_some(Candidate {
+                id,
+                mac,
+                own,
+                draining: record.draining,
+                preference: record.preference,
+            });
+            members.entry(prefix).or_default().extend(candidate);
+        }
+    };
+    for (id, peer) in view.peers() {
+        let speaks = [peer.ipv4().is_some(), peer.ipv6().is_some()];
+        add(speaks, peer.records(), id, peer.mac(), false);
+    }
+    if let Some(own) = own {
+        add([own.ipv4, own.ipv6], own.records, own.id, own.mac, true);
+    }
+    let lengths: BTreeSet<u8> = members.keys().map(Prefix::prefix_len).collect();
+    let first = |target: IpAddr| {
+        let holders = lengths.iter().rev().find_map(|length| {
+            let prefix = Prefix::new(target, *length).ok()?.trunc();
+            members.get(&prefix).filter(|holders| !holders.is_empty())
+        });
+        let best = holders?.iter().min_by_key(|c| order(c, target));
+        best.copied()
+    };
+    let firsts = members
+        .keys()
+        .map(|prefix| (*prefix, first(prefix.network())));
+    firsts.collect()
 }
 
 /// Ownership as it was last seen, and takeovers that are being announced.
@@ -145,14 +186,7 @@ impl Ownership {
     pub fn update(&mut self, own: Option<Own<'_>>, view: &View) {
         let mut owners: BTreeMap<Prefix, Option<Candidate>> =
             self.owners.keys().map(|prefix| (*prefix, None)).collect();
-        let served = view.peers().flat_map(|(_, peer)| peer.records().prefixes());
-        let served = served.chain(own.into_iter().flat_map(|own| own.records.prefixes()));
-        for (prefix, _) in served {
-            let owner = owners.entry(prefix).or_default();
-            if owner.is_none() {
-                *owner = ranks(prefix.network(), own, view).into_iter().next();
-            }
-        }
+        owners.extend(first_ranks(own, view));
         for (prefix, owner) in &owners {
             let before = self.owners.get(prefix).copied().flatten();
             if before.map(|c| c.id) != owner.map(|c| c.id) {

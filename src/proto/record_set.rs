@@ -1,7 +1,7 @@
 //! The records of one member, and the digest that names them all.
 
+use core::net::IpAddr;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use crate::addr::Prefix;
 use crate::wire::{Record, RecordAddress};
@@ -10,22 +10,31 @@ use crate::wire::{Record, RecordAddress};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecordSet {
     records: BTreeMap<RecordAddress, Record>,
+    /// How many IPv4 and IPv6 prefixes of each length there are: what a match has to look up.
+    lengths: [BTreeMap<u8, usize>; 2],
 }
 
 impl RecordSet {
     /// Puts `record` in, or takes its prefix out if it is a withdrawal.
     pub fn apply(&mut self, record: Record) {
-        match self.records.entry(record.address.clone()) {
-            Entry::Occupied(entry) if record.is_withdrawal() => {
-                entry.remove();
-            }
-            Entry::Occupied(mut entry) => {
-                entry.insert(record);
-            }
-            Entry::Vacant(_) if record.is_withdrawal() => {}
-            Entry::Vacant(entry) => {
-                entry.insert(record);
-            }
+        let prefix = record.prefix();
+        let (before, after) = if record.is_withdrawal() {
+            (self.records.remove(&record.address), false)
+        } else {
+            (self.records.insert(record.address.clone(), record), true)
+        };
+        let Some(prefix) = prefix.filter(|_| before.is_some() != after) else {
+            return;
+        };
+        let lengths = &mut self.lengths[family(prefix.addr())];
+        let count = lengths.entry(prefix.prefix_len()).or_default();
+        if after {
+            *count += 1;
+        } else {
+            *count -= 1;
+        }
+        if *count == 0 {
+            lengths.remove(&prefix.prefix_len());
         }
     }
 
@@ -35,10 +44,12 @@ impl RecordSet {
     }
 
     /// The record of the longest prefix that contains `target`.
-    pub fn longest_match(&self, target: core::net::IpAddr) -> Option<(Prefix, &Record)> {
-        self.prefixes()
-            .filter(|(prefix, _)| prefix.contains(&target))
-            .max_by_key(|(prefix, _)| prefix.prefix_len())
+    pub fn longest_match(&self, target: IpAddr) -> Option<(Prefix, &Record)> {
+        let lengths = self.lengths[family(target)].keys().rev();
+        lengths.into_iter().find_map(|length| {
+            let prefix = Prefix::new(target, *length).ok()?.trunc();
+            Some((prefix, self.get(&prefix)?))
+        })
     }
 
     /// The records of families that this version knows.
@@ -80,6 +91,11 @@ impl RecordSet {
         encodings.sort_unstable();
         crate::wire::hash(&encodings.concat())
     }
+}
+
+/// Where a family's lengths are.
+fn family(address: IpAddr) -> usize {
+    usize::from(address.is_ipv6())
 }
 
 impl FromIterator<Record> for RecordSet {
