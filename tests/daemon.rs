@@ -40,6 +40,14 @@ fn main() -> ExitCode {
             "links_come_and_go_while_it_runs",
             links_come_and_go_while_it_runs,
         ),
+        (
+            "a_host_with_two_links_serves_on_both",
+            a_host_with_two_links_serves_on_both,
+        ),
+        (
+            "many_addresses_are_served_and_gone",
+            many_addresses_are_served_and_gone,
+        ),
         ("a_second_daemon_is_refused", a_second_daemon_is_refused),
         ("what_is_missing_is_named", what_is_missing_is_named),
         (
@@ -331,6 +339,105 @@ fn links_come_and_go_while_it_runs() -> Result<()> {
     ensure!(after.trim() == "0", "{after}");
     drop(before);
     Ok(())
+}
+
+fn a_host_with_two_links_serves_on_both() -> Result<()> {
+    let lab = Lab::builder("two-links")
+        .switch("left")
+        .switch("right")
+        .host("one")
+        .link("left", &["10.15.46.1/24", "fd15:46::1/64"])
+        .link("right", &["10.15.47.1/24", "fd15:47::1/64"])
+        .host("l")
+        .link("left", &["10.15.46.2/24", "fd15:46::2/64"])
+        .host("r")
+        .link("right", &["10.15.47.2/24", "fd15:47::2/64"])
+        .build()?;
+    let one = lab.host("one");
+    let before = kernel(one)?;
+    one.write(
+        "/tmp/hamp.toml",
+        &format!(
+            "[node]\ninterfaces = [\"eth0\", \"eth1\"]\nhello_ms = 100\n[member]\n{ADDRESSES}\n"
+        ),
+    )?;
+    let daemon = start(one)?;
+    let listener = one.inside(|| TcpListener::bind("[::]:80"))??;
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let local = stream.local_addr().map(|local| local.to_string());
+            let _ = stream.write_all(local.unwrap_or_default().as_bytes());
+        }
+    });
+    // Each link's client is rewritten to the host's address on that link.
+    for (host, subnet) in [("l", 46), ("r", 47)] {
+        let host = lab.host(host);
+        configure(host, "[client]\n")?;
+        let client = start(host)?;
+        for (anycast, unicast) in [
+            ("198.18.0.1:80", format!("[::ffff:10.15.{subnet}.1]:80")),
+            ("[2001:2:0:1546::1]:80", format!("[fd15:{subnet}::1]:80")),
+        ] {
+            let anycast: SocketAddr = anycast.parse()?;
+            let said = wait::until_ok("a connection", LIMIT, || {
+                let connected = move || TcpStream::connect_timeout(&anycast, LIMIT);
+                let mut said = String::new();
+                host.inside(connected)??.read_to_string(&mut said)?;
+                Ok(said)
+            })?;
+            ensure!(said == unicast, "{anycast}: {said}, not {unicast}");
+        }
+        drop(client);
+    }
+    lab.carrier("one", "eth0", false)?;
+    let pings = || {
+        lab.host("r")
+            .run(&["ping", "-c1", "-W1", "198.18.0.1"])?
+            .ok()
+    };
+    lab.host("r")
+        .sh("ip route replace 198.18.0.0/16 dev eth0")?;
+    wait::until_ok("the other link goes on", LIMIT, pings)?;
+    lab.carrier("one", "eth0", true)?;
+    ends_clean(&daemon, one, &before)
+}
+
+fn many_addresses_are_served_and_gone() -> Result<()> {
+    let lab = lab()?;
+    let (one, two) = (lab.host("one"), lab.host("two"));
+    let before = kernel(one)?;
+    let addresses: Vec<String> = (0..150)
+        .flat_map(|n| {
+            [
+                format!("\"198.18.{}.{}\"", 1 + n / 100, 1 + n % 100),
+                format!("\"2001:2:0:1546::{n:x}\""),
+            ]
+        })
+        .collect();
+    // Not faster than by default: this is a debug build.
+    let node = "[node]\ninterfaces = [\"eth0\"]\n";
+    one.write(
+        "/tmp/hamp.toml",
+        &format!("{node}[member]\naddresses = [{}]\n", addresses.join(", ")),
+    )?;
+    let daemon = start(one)?;
+    serving(one, 300)?;
+    two.sh(
+        "ip route replace 198.18.0.0/16 dev eth0; ip -6 route replace 2001:2:0:1546::/112 dev eth0",
+    )?;
+    for address in [
+        "198.18.1.1",
+        "198.18.2.50",
+        "2001:2:0:1546::",
+        "2001:2:0:1546::95",
+    ] {
+        two.run(&["ping", "-c1", "-W2", address])?
+            .ok()
+            .context(address)?;
+    }
+    let log = one.read(daemon.log())?;
+    ensure!(!log.contains("paused") && !log.contains("away"), "{log}");
+    ends_clean(&daemon, one, &before)
 }
 
 fn a_second_daemon_is_refused() -> Result<()> {

@@ -183,15 +183,15 @@ fn the_gate_closes_by_itself_and_at_once_when_told() {
     }
     // A lease that ended can begin again, and end at once.
     tables.lease(&all, LONG).unwrap();
-    tables.close(&all[..1], LONG).unwrap();
-    tables.close(&all[..1], LONG).unwrap();
+    tables.close(&all[..1]).unwrap();
+    tables.close(&all[..1]).unwrap();
     assert!(!open("198.18.0.1"));
     assert!(open("198.18.4.77") && open("2001:2:0:1546::1") && open("2001:2:0:1546::14d"));
     // Prefixes may lie in each other.
     tables.lease(&prefixes(&["198.18.0.0/16"]), LONG).unwrap();
     tables.lease(&all, LONG).unwrap();
     assert!(open("198.18.0.1"));
-    tables.close(&prefixes(&["198.18.0.0/16"]), LONG).unwrap();
+    tables.close(&prefixes(&["198.18.0.0/16"])).unwrap();
     assert!(open("198.18.0.1") && open("198.18.4.77"));
     sh("ip route add local 198.18.0.2 dev lo");
     assert!(!open("198.18.0.2"));
@@ -201,7 +201,7 @@ fn the_gate_closes_by_itself_and_at_once_when_told() {
         .collect();
     tables.lease(&many, LONG).unwrap();
     assert!(open("198.18.4.77"));
-    tables.close(&many, LONG).unwrap();
+    tables.close(&many).unwrap();
     // A daemon that starts begins with a closed gate.
     tables.load_member().unwrap();
     assert!(!open("198.18.4.77") && !open("2001:2:0:1546::1"));

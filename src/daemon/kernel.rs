@@ -69,12 +69,12 @@ pub struct Kernel {
     interfaces: Vec<String>,
     links: BTreeMap<LinkId, Attached>,
     held: BTreeMap<Prefix, Held>,
+    /// Withdrawn, their gates still open: see [`Kernel::close_gates`].
+    closing: Vec<Prefix>,
     neighbours: BTreeMap<(LinkId, IpAddr), ([u8; 6], Instant)>,
     frames: mpsc::Sender<Frame>,
     /// When to sweep what a predecessor left and nobody confirmed.
     sweep: Option<Instant>,
-    /// How long a lease lasts: the node's own dead time.
-    dead: Duration,
 }
 
 impl Kernel {
@@ -137,26 +137,29 @@ impl Kernel {
         Ok(())
     }
 
-    /// Puts a prefix on lo, behind a closed gate: services can bind its addresses from now on,
-    /// whatever becomes of the links. After the links, whose rules hide it from the kernel's ARP.
-    pub async fn hold(&mut self, now: Instant, prefix: Prefix) -> Result<(), Failure> {
-        self.become_member()?;
-        if let Some(held) = self.held.get_mut(&prefix) {
-            held.wanted = true;
+    /// Puts prefixes on lo, behind a closed gate: services can bind their addresses from now on,
+    /// whatever becomes of the links. After the links, whose rules hide them from the kernel's ARP.
+    pub async fn hold(&mut self, now: Instant, prefixes: &[Prefix]) -> Result<(), Failure> {
+        if prefixes.is_empty() {
             return Ok(());
         }
-        self.dir.state.prefixes.insert(prefix);
+        self.become_member()?;
+        self.dir.state.prefixes.extend(prefixes);
         self.save()?;
-        self.tables.hide(&[prefix])?;
-        self.netlink.hold(prefix, HELD).await?;
-        self.held.insert(
-            prefix,
-            Held {
+        self.tables.hide(prefixes)?;
+        for prefix in prefixes {
+            if let Some(held) = self.held.get_mut(prefix) {
+                held.wanted = true;
+                continue;
+            }
+            self.netlink.hold(*prefix, HELD).await?;
+            let held = Held {
                 links: BTreeSet::new(),
                 wanted: true,
                 renewed: now,
-            },
-        );
+            };
+            self.held.insert(*prefix, held);
+        }
         Ok(())
     }
 
@@ -183,11 +186,15 @@ impl Kernel {
                 self.tables.lease_hiding(&attached.name, HIDDEN)?;
             }
         }
-        for (prefix, held) in &mut self.held {
-            if now.saturating_duration_since(held.renewed) >= HELD / 3 {
-                self.netlink.hold(*prefix, HELD).await?;
-                held.renewed = now;
-            }
+        // A share each time: with thousands of them the node's hellos must not wait for all.
+        let share = self.held.len() / 3 + 1;
+        let due = self
+            .held
+            .iter_mut()
+            .filter(|(_, held)| now.saturating_duration_since(held.renewed) >= HELD / 3);
+        for (prefix, held) in due.take(share) {
+            self.netlink.hold(*prefix, HELD).await?;
+            held.renewed = now;
         }
         if self.sweep.is_some_and(|at| at <= now) {
             self.sweep = None;
@@ -205,7 +212,7 @@ impl Kernel {
             tracing::warn!(link = name, %prefix, %error, "solicited-node group not joined");
         }
         if !self.held.contains_key(&prefix) {
-            self.hold(now, prefix).await?;
+            self.hold(now, &[prefix]).await?;
         }
         if let Some(held) = self.held.get_mut(&prefix) {
             held.links.insert(link);
@@ -229,15 +236,25 @@ impl Kernel {
             return Ok(());
         };
         let wanted = held.wanted;
-        self.tables.close(&[prefix], self.dead)?;
+        self.closing.push(prefix);
         if wanted {
-            Ok(())
-        } else {
-            self.release(prefix).await
+            return Ok(());
         }
+        self.close_gates()?;
+        self.release(prefix).await
+    }
+
+    /// Closes the gates that events have asked for since the last call, all at once.
+    pub fn close_gates(&mut self) -> Result<(), Failure> {
+        let closing = std::mem::take(&mut self.closing);
+        if !closing.is_empty() {
+            self.tables.close(&closing)?;
+        }
+        Ok(())
     }
 
     fn lease(&mut self, prefixes: &[Prefix], lasts: Duration) -> Result<(), Failure> {
+        self.close_gates()?;
         if !prefixes.is_empty() {
             self.tables.lease(prefixes, lasts)?;
         }

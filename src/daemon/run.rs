@@ -142,9 +142,8 @@ pub(super) struct Daemon {
 impl Daemon {
     async fn run(&mut self, mut inputs: Inputs) -> Result<(), Failure> {
         self.follow_links().await?;
-        for prefix in self.config.addresses() {
-            self.kernel.hold(clock::now(), prefix).await?;
-        }
+        let addresses = self.config.addresses();
+        self.kernel.hold(clock::now(), &addresses).await?;
         for name in self.kernel.absent() {
             tracing::warn!(interface = name, "no such interface yet");
         }
@@ -189,7 +188,8 @@ impl Daemon {
                 Some(call) = inputs.calls.recv() => Input::Call(call),
             };
             let woke = clock::now();
-            let overslept = woke.saturating_duration_since(due);
+            // What was due already while this was busy is no pause.
+            let overslept = woke.saturating_duration_since(due.max(now));
             let input = match input {
                 Input::Frame(_) if overslept > self.config.dead() => Input::Due,
                 input => input,
@@ -289,6 +289,7 @@ impl Daemon {
             self.tell(&event);
             self.kernel.apply(now, &event).await?;
         }
+        self.kernel.close_gates()?;
         while let Some(transmit) = self.node.poll_transmit() {
             self.kernel.send(&transmit);
         }
@@ -350,7 +351,7 @@ impl Daemon {
         };
         let joined = self.node.join(now, prefix, options);
         joined.map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
-        self.kernel.hold(now, prefix.trunc()).await
+        self.kernel.hold(now, &[prefix.trunc()]).await
     }
 
     async fn leave(&mut self, now: Instant, prefix: Prefix) -> Result<(), Failure> {

@@ -39,10 +39,10 @@ impl Kernel {
             interfaces: config.node.interfaces.clone(),
             links: BTreeMap::new(),
             held: BTreeMap::new(),
+            closing: Vec::new(),
             neighbours: BTreeMap::new(),
             frames,
             sweep: None,
-            dead: config.dead(),
         })
     }
 

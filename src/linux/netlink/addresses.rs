@@ -72,11 +72,9 @@ impl Netlink {
         let done = if let Some(route) = self.local_route(prefix) {
             self.handle.route().del(route).execute().await
         } else {
-            let held = self.addresses().await?;
-            let held = held
-                .into_iter()
-                .find(|message| self.held(message) == Some(prefix));
-            let Some(message) = held else { return Ok(()) };
+            let (address, length) = (prefix.addr(), prefix.prefix_len());
+            let mut named = self.handle.address().add(self.loopback, address, length);
+            let message = named.message_mut().clone();
             self.handle.address().del(message).execute().await
         };
         match done.map_err(|error| Error::new(format!("remove {prefix} from lo"), error)) {

@@ -2,9 +2,10 @@
 //! address.
 //!
 //! * An address that this host does not serve *now* is discarded silently (RFC 1546: no RST, no
-//!   ICMP). The addresses it serves are leases that expire at the dead time unless the daemon
-//!   renews them with its hellos: a daemon that is killed or frozen stops serving when its rank
-//!   passes on, although the address is still configured and the service still runs.
+//!   ICMP). That it serves anything is a lease that expires at the dead time unless the daemon
+//!   renews it with its hellos: a daemon that is killed or frozen stops serving when its rank
+//!   passes on, although the address is still configured and the service still runs. Like a hello
+//!   it is one for all addresses, so that it costs the same for one and for thousands.
 //! * A TCP SYN goes to this host's unicast address on the link it came by, so the service
 //!   answers from there and the whole connection has one unicast peer. No other TCP segment to
 //!   an anycast address exists. Inside this host, a reply to its own client may: that client's
@@ -42,19 +43,23 @@ pub fn text(class: &Class) -> String {
     for (name, what) in COUNTERS {
         text += &format!("\tcounter {name} {{ comment \"{what}\"; }}\n");
     }
+    text += "
+	set serving {
+		type nf_proto; flags timeout;
+		comment \"whether this host serves at all: a lease, renewed with each hello\";
+	}
+";
     for f in BOTH {
         let (n, ip, address) = (f.n, f.ip, f.address);
         text += &format!(
             r#"
 	set class{n} {{ type {address}; flags interval; auto-merge; comment "anycast addresses"; }}
-	set active{n} {{
-		type {address}; flags interval,timeout;
-		comment "what this host serves: leases, renewed with each hello";
-	}}
+	set active{n} {{ type {address}; flags interval; comment "what this host serves"; }}
 	map unicast{n} {{ type ifname : {address}; comment "this host's address on each link"; }}
 
 	chain gate{n} {{
-		{ip} daddr != @active{n} counter name not_served drop comment "not ours (now): silence"
+		meta nfproto != @serving counter name not_served drop comment "not now: silence"
+		{ip} daddr != @active{n} counter name not_served drop comment "not ours: silence"
 		meta l4proto != tcp accept
 		tcp flags & (fin|syn|rst|ack) == syn {ip} daddr set iifname map @unicast{n} \
 			counter name syn accept
@@ -78,6 +83,7 @@ pub fn text(class: &Class) -> String {
         text += &format!("flush set {TABLE} active{}\n", family.n);
         text += &format!("flush map {TABLE} unicast{}\n", family.n);
     }
+    text += &format!("flush set {TABLE} serving\n");
     text
 }
 
@@ -96,29 +102,30 @@ const COUNTERS: [(&str, &str); 3] = [
     ),
 ];
 
-/// Keeps the gate open for the set's elements `prefixes` for `lasts` from now, at least 1 ms.
+/// Lets the gate be open for `lasts` from now, at least 1 ms.
 //= docs/spec/link.md#what-a-member-s-kernel-holds
 //# A member's kernel MUST act for an address no longer than a dead time after the member's last
 //# hello.
-pub(super) fn lease(prefixes: &[Prefix], lasts: Duration) -> String {
+pub(super) fn lease(lasts: Duration) -> String {
     let lasts = lasts.as_millis().max(1);
+    let timed = format!("ipv4 timeout {lasts}ms, ipv6 timeout {lasts}ms");
     // Adding does not renew the timeout of an element that is there: take it away first, and for
     // that make sure that it is there. All in one transaction: the gate never closes in between.
-    [("add", true), ("delete", false), ("add", true)]
-        .map(|(what, timed)| {
-            let timeout = match timed {
-                true => format!(" timeout {lasts}ms"),
-                false => String::new(),
-            };
-            elements(what, prefixes, &timeout)
-        })
-        .concat()
+    format!(
+        "add element {TABLE} serving {{ {timed} }}\n\
+         delete element {TABLE} serving {{ ipv4, ipv6 }}\n\
+         add element {TABLE} serving {{ {timed} }}\n"
+    )
 }
 
-/// Closes the gate for the set's elements `prefixes`, whose leases may have ended already.
+/// Opens the gate for the set's elements `prefixes`, while the lease lasts.
+pub(super) fn open(prefixes: &[Prefix]) -> String {
+    elements("add", prefixes)
+}
+
+/// Closes the gate for the set's elements `prefixes`, which are there.
 pub(super) fn close(prefixes: &[Prefix]) -> String {
-    // What is not there cannot be taken away.
-    elements("add", prefixes, " timeout 1s") + &elements("delete", prefixes, "")
+    elements("delete", prefixes)
 }
 
 /// Sets the addresses that SYNs are rewritten to, all links at once.
@@ -134,10 +141,10 @@ pub(super) fn unicast(links: &[Unicast]) -> String {
     text
 }
 
-fn elements(what: &str, prefixes: &[Prefix], suffix: &str) -> String {
+fn elements(what: &str, prefixes: &[Prefix]) -> String {
     let mut text = String::new();
     for family in BOTH {
-        if let Some(elements) = family.elements(prefixes, suffix) {
+        if let Some(elements) = family.elements(prefixes, "") {
             text += &format!(
                 "{what} element {TABLE} active{} {{ {elements} }}\n",
                 family.n

@@ -92,20 +92,20 @@ impl Tables {
         self.each(&change.into, link::hide)
     }
 
-    /// Opens the gate for `prefixes`, or keeps it open, for `lasts` from now (at least 1 ms).
+    /// Opens the gate for `prefixes`, and lets everything that it is open for be open for `lasts`
+    /// from now (at least 1 ms).
     pub fn lease(&mut self, prefixes: &[Prefix], lasts: Duration) -> Result<(), Error> {
         let change = self.open.insert(prefixes);
-        let leases = self.open.outermost(prefixes);
         self.each(&change.out, member::close)?;
-        self.each(&leases, |some| member::lease(some, lasts))
+        self.each(&change.into, member::open)?;
+        self.nft.run(&member::lease(lasts))
     }
 
-    /// Closes the gate for `prefixes` at once; what lies in them and is leased itself stays open
-    /// for `lasts`.
-    pub fn close(&mut self, prefixes: &[Prefix], lasts: Duration) -> Result<(), Error> {
+    /// Closes the gate for `prefixes` at once; what lies in them and was opened itself stays open.
+    pub fn close(&mut self, prefixes: &[Prefix]) -> Result<(), Error> {
         let change = self.open.remove(prefixes);
         self.each(&change.out, member::close)?;
-        self.each(&change.into, |some| member::lease(some, lasts))
+        self.each(&change.into, member::open)
     }
 
     /// Hides the class's ARP and neighbour discovery on `interface` from the kernel (client), for
