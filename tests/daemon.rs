@@ -139,11 +139,11 @@ fn serving(host: &Host, count: usize) -> Result<()> {
 }
 
 /// Everything of the kernel that a daemon may touch. The kernel's own notes (neighbours that it
-/// found itself, counters of lifetimes) are left out.
+/// found itself, its link-local address once DAD is done, counters of lifetimes) are left out.
 fn kernel(host: &Host) -> Result<String> {
     host.sh(
         "ip -o address show dev lo; ip -o address show dev eth0 | sed 's, tentative,,'; \
-         ip route show table all | grep -v cache; ip -6 route show table all; \
+         ip route show table all | grep -v cache; ip -6 route show table all | grep -v 'local fe80'; \
          ip neigh | grep -e proto -e 198.18 -e 1546 || true; \
          nft list ruleset; \
          cat /proc/sys/net/ipv4/tcp_mtu_probing /proc/sys/net/ipv4/conf/*/arp_announce; \

@@ -24,7 +24,6 @@ pub enum Privilege {
 }
 
 static ENTERED: AtomicBool = AtomicBool::new(false);
-static MAPPED: AtomicBool = AtomicBool::new(false);
 
 /// Enters a private network namespace, through a user namespace where needed. Errors name the
 /// remedy.
@@ -46,14 +45,14 @@ pub fn enter(privilege: Privilege) -> Result<()> {
         }
     }
     enter_user()?;
-    MAPPED.store(true, Ordering::Release);
     ENTERED.store(true, Ordering::Release);
     Ok(())
 }
 
-/// Whether we live in a user namespace with one user id.
+/// Whether we live in a user namespace with one user id, whoever has made it.
 pub fn is_mapped() -> bool {
-    MAPPED.load(Ordering::Acquire)
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().nth(2) == Some("1")
 }
 
 /// Whether [`enter`] has succeeded.
