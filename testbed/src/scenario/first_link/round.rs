@@ -210,7 +210,7 @@ impl<'a> Round<'a> {
         // retry, which the next rank answers too. A host that really forgets asks less often than
         // that.
         let forget = format!(
-            "while sleep 1.6; do echo neigh del {A4} dev eth0; echo neigh del {A6} dev eth0; done \
+            "while sleep 2; do echo neigh del {A4} dev eth0; echo neigh del {A6} dev eth0; done \
              | ip -force -batch - 2>/dev/null"
         );
         self.forgets = Some(
