@@ -27,7 +27,8 @@
 //! it answers and the socket of the first is gone. The rest goes 15 minutes after our FIN or RST,
 //! or else after five days, as in the kernel's own connection tracking; sending renews the ones in
 //! use (one segment in 64). The maps are no larger than they are because the kernel makes room
-//! for all of a map at once: 1 MiB each.
+//! for all of a map at once, 1 MiB each, and looks through it every second. (What is deleted
+//! counts until then; a longer `gc-interval` would let a busy client run into the limit.)
 
 use super::family::{BOTH, Family};
 use crate::addr::Class;
@@ -116,7 +117,7 @@ fn maps(f: &Family) -> String {
     let key = format!("{key_type} . tcp sport . tcp dport");
     let four = format!("{address} . inet_service . {address} . inet_service");
     let long = "size 65536; flags dynamic,timeout; timeout 5d;";
-    let short = "size 4096; flags dynamic,timeout; timeout 5m;";
+    let short = "size 65536; flags dynamic,timeout; timeout 5m;";
     format!(
         r#"
 	set class{n} {{ type {address}; flags interval; auto-merge; comment "anycast addresses"; }}
@@ -134,7 +135,7 @@ fn maps(f: &Family) -> String {
 		comment "connection: my address . port . service : member";
 	}}
 	set from{n} {{
-		type {four}; {long} gc-interval 1m;
+		type {four}; {long}
 		comment "connection: member . service . my address . port";
 	}}
 	map asked{n} {{
@@ -142,7 +143,7 @@ fn maps(f: &Family) -> String {
 		comment "SYN on ports of another: my address . port . service : anycast address";
 	}}
 	set same{n} {{
-		type {four}; {short} gc-interval 1m;
+		type {four}; {short}
 		comment "used in chain reuse{n} to compare two addresses";
 	}}
 "#
@@ -168,14 +169,14 @@ fn out_chains(f: &Family) -> String {
 		counter name not_a_syn drop
 	}}
 	chain syn{n} {{
-		{key} @peer{n} goto reuse{n}
+		{key} @peer{n} add @same{n} {{ {ends} }} goto reuse{n}
+		{key} @peer{n} counter name full drop
 		delete @owner{n} {{ {key} : {ip} daddr }}
 		add @owner{n} {{ {key} timeout 5m : {ip} daddr }} accept
 		counter name full drop
 	}}
 	# The ports are noted for a connection. Is it one to this very address?
 	chain reuse{n} {{
-		add @same{n} {{ {ends} }}
 		delete @asked{n} {{ {key} : {ip} daddr }}
 		add @asked{n} {{ {key} : {ip} daddr }}
 		{ip} daddr set {key} map @owner{n}
