@@ -6,17 +6,19 @@
 //! something in place stops the daemon; a link that went away in the meantime does not.
 
 mod links;
+mod serving;
 mod start;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use self::links::Attached;
+use self::serving::Held;
 use super::Failure;
-use crate::addr::{Class, Prefix, is_host};
+use crate::addr::{Class, Prefix};
 use crate::linux::netlink::Netlink;
 use crate::linux::nft::{self, Tables, connections};
 use crate::linux::state::StateDir;
@@ -44,17 +46,6 @@ pub struct Frame {
     pub bytes: Vec<u8>,
     /// This machine sent it.
     pub outgoing: bool,
-}
-
-/// A prefix whose addresses are on lo.
-#[derive(Debug)]
-struct Held {
-    /// Where it is served: without any, the gate is closed.
-    links: BTreeSet<LinkId>,
-    /// It stays on lo also while it is served nowhere.
-    wanted: bool,
-    /// When its addresses were renewed last.
-    renewed: Instant,
 }
 
 /// Everything of ours in the kernel.
@@ -137,48 +128,6 @@ impl Kernel {
         Ok(())
     }
 
-    /// Puts prefixes on lo, behind a closed gate: services can bind their addresses from now on,
-    /// whatever becomes of the links. After the links, whose rules hide them from the kernel's ARP.
-    pub async fn hold(&mut self, now: Instant, prefixes: &[Prefix]) -> Result<(), Failure> {
-        if prefixes.is_empty() {
-            return Ok(());
-        }
-        self.become_member()?;
-        self.dir.state.prefixes.extend(prefixes);
-        self.save()?;
-        self.tables.hide(prefixes)?;
-        for prefix in prefixes {
-            if let Some(held) = self.held.get_mut(prefix) {
-                held.wanted = true;
-                continue;
-            }
-            self.netlink.hold(*prefix, HELD).await?;
-            let held = Held {
-                links: BTreeSet::new(),
-                wanted: true,
-                renewed: now,
-            };
-            self.held.insert(*prefix, held);
-        }
-        Ok(())
-    }
-
-    /// Takes a prefix off lo, at once or as soon as it is no longer served.
-    pub async fn release(&mut self, prefix: Prefix) -> Result<(), Failure> {
-        let Some(held) = self.held.get_mut(&prefix) else {
-            return Ok(());
-        };
-        held.wanted = false;
-        if !held.links.is_empty() {
-            return Ok(());
-        }
-        self.held.remove(&prefix);
-        self.netlink.release(prefix).await?;
-        self.tables.show(&[prefix])?;
-        self.dir.state.prefixes.remove(&prefix);
-        self.save()
-    }
-
     /// Renews what does not hang on the node's hellos, and sweeps once the recovery is over.
     pub async fn renew(&mut self, now: Instant) -> Result<(), Failure> {
         if self.client {
@@ -199,64 +148,6 @@ impl Kernel {
         if self.sweep.is_some_and(|at| at <= now) {
             self.sweep = None;
             self.sweep_unconfirmed().await?;
-        }
-        Ok(())
-    }
-
-    async fn serve(&mut self, now: Instant, link: LinkId, prefix: Prefix) -> Result<(), Failure> {
-        if let (Prefix::V6(net), true) = (prefix, is_host(&prefix))
-            && let Some(attached) = self.links.get_mut(&link)
-            && let Err(error) = attached.groups.join_solicited(net.addr())
-        {
-            let name = &attached.name;
-            tracing::warn!(link = name, %prefix, %error, "solicited-node group not joined");
-        }
-        if !self.held.contains_key(&prefix) {
-            self.hold(now, &[prefix]).await?;
-        }
-        if let Some(held) = self.held.get_mut(&prefix) {
-            held.links.insert(link);
-        }
-        tracing::info!(%prefix, link = self.name(link), "serving");
-        Ok(())
-    }
-
-    async fn withdraw(&mut self, link: LinkId, prefix: Prefix) -> Result<(), Failure> {
-        if let (Prefix::V6(net), true) = (prefix, is_host(&prefix))
-            && let Some(attached) = self.links.get_mut(&link)
-        {
-            attached.groups.leave_solicited(net.addr());
-        }
-        let Some(held) = self.held.get_mut(&prefix) else {
-            return Ok(());
-        };
-        held.links.remove(&link);
-        tracing::info!(%prefix, link = self.name(link), "withdrawn");
-        let Some(held) = self.held.get(&prefix).filter(|held| held.links.is_empty()) else {
-            return Ok(());
-        };
-        let wanted = held.wanted;
-        self.closing.push(prefix);
-        if wanted {
-            return Ok(());
-        }
-        self.close_gates()?;
-        self.release(prefix).await
-    }
-
-    /// Closes the gates that events have asked for since the last call, all at once.
-    pub fn close_gates(&mut self) -> Result<(), Failure> {
-        let closing = std::mem::take(&mut self.closing);
-        if !closing.is_empty() {
-            self.tables.close(&closing)?;
-        }
-        Ok(())
-    }
-
-    fn lease(&mut self, prefixes: &[Prefix], lasts: Duration) -> Result<(), Failure> {
-        self.close_gates()?;
-        if !prefixes.is_empty() {
-            self.tables.lease(prefixes, lasts)?;
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! `hamp run`: the loop that drives a node.
 
-use std::future;
+mod answer;
+mod start;
+
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::pin::pin;
@@ -9,16 +11,14 @@ use futures_util::FutureExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::config::{self, Config};
-use super::control::{self, Call, Listener, Request};
+use super::config::Config;
+use super::control::{self, Call, Listener};
 use super::kernel::{Frame, Kernel, RENEW};
-use super::{Failure, clock, exit, log, notify, status};
-use crate::addr::Prefix;
+use super::{Failure, clock, exit, log, notify};
 use crate::linux::checks;
 use crate::linux::netlink::Changes;
 use crate::linux::state::StateDir;
-use crate::node::{self, Event, JoinOptions, Node};
-use crate::proto::Timing;
+use crate::node::Node;
 use crate::time::{Duration, Instant};
 
 /// Frames that are handled in one turn of the loop at most.
@@ -67,7 +67,7 @@ async fn drive(config: Config, options: &Options) -> Result<(), Failure> {
     let listener = Listener::start(&control, calls)?;
     let (frames, seen) = mpsc::channel(FRAMES);
     let now = clock::now();
-    let node = new_node(now, &config)?;
+    let node = start::node(now, &config)?;
     let kernel = Kernel::start(&config, dir, frames).await?;
     let mut daemon = Daemon {
         config,
@@ -295,96 +295,6 @@ impl Daemon {
         }
         Ok(())
     }
-
-    fn tell(&self, event: &Event) {
-        match event {
-            Event::Member { link, id, change } => {
-                tracing::info!(link = self.kernel.name(*link), member = %id, ?change, "member");
-            }
-            Event::Owner {
-                link,
-                prefix,
-                owner,
-            } => {
-                let prefix = config::shown(prefix);
-                let owner = match owner {
-                    Some(owner) if owner.own => "this host".to_owned(),
-                    Some(owner) => owner.id.to_string(),
-                    None => "nobody".to_owned(),
-                };
-                tracing::info!(link = self.kernel.name(*link), prefix, owner, "owner");
-            }
-            Event::Rejoined { link } => {
-                tracing::warn!(link = self.kernel.name(*link), "was away: joins as new");
-            }
-            Event::Lease { .. } | Event::Neighbour { .. } => tracing::trace!(?event),
-            Event::Serve { .. } | Event::Withdraw { .. } => tracing::debug!(?event),
-        }
-    }
-
-    async fn answer(&mut self, now: Instant, request: Request) -> status::Later {
-        let done = match request {
-            Request::Status => return status::status(self, now),
-            Request::Neighbours => return status::neighbours(self, now),
-            Request::Connections => return status::connections(self),
-            Request::Members => Ok(status::members(self, now)),
-            Request::Join { prefix, preference } => {
-                let preference = preference.unwrap_or_else(|| self.config.preference());
-                let joined = self.join(now, prefix, preference).await;
-                joined.map(|()| status::done("join", &prefix))
-            }
-            Request::Leave { prefix } => {
-                let left = self.leave(now, prefix).await;
-                left.map(|()| status::done("leave", &prefix))
-            }
-        };
-        future::ready(done).boxed()
-    }
-
-    async fn join(&mut self, now: Instant, prefix: Prefix, preference: u16) -> Result<(), Failure> {
-        if self.stopping.is_some() {
-            return Err(Failure::new(exit::FAILED, "the daemon is stopping"));
-        }
-        let options = JoinOptions {
-            preference,
-            ..JoinOptions::default()
-        };
-        let joined = self.node.join(now, prefix, options);
-        joined.map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
-        self.kernel.hold(now, &[prefix.trunc()]).await
-    }
-
-    async fn leave(&mut self, now: Instant, prefix: Prefix) -> Result<(), Failure> {
-        let left = self.node.leave(now, prefix);
-        left.map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
-        self.kernel.release(prefix.trunc()).await
-    }
-}
-
-/// A node for this configuration, with what it serves from the start.
-fn new_node(now: Instant, config: &Config) -> Result<Node, Failure> {
-    let secret = clock::secret()
-        .map_err(|error| Failure::new(exit::MISSING, format!("randomness: {error}")))?;
-    let node = node::Config {
-        name: config.node.name.clone().unwrap_or_else(host_name),
-        class: config.class(),
-        timing: Timing {
-            hello: config.hello(),
-            dead_hellos: config.node.dead_hellos,
-        },
-        client: config.is_client(),
-        ..node::Config::default()
-    };
-    let mut node = Node::new(node, secret, clock::epoch());
-    for prefix in config.addresses() {
-        let options = JoinOptions {
-            preference: config.preference(),
-            ..JoinOptions::default()
-        };
-        let joined = node.join(now, prefix, options);
-        joined.map_err(|error| Failure::new(exit::CONFIG, error.to_string()))?;
-    }
-    Ok(node)
 }
 
 enum Input {
@@ -393,11 +303,4 @@ enum Input {
     Due,
     Frame(Frame),
     Call(Call),
-}
-
-fn host_name() -> String {
-    let name = nix::unistd::gethostname()
-        .ok()
-        .and_then(|name| name.into_string().ok());
-    name.unwrap_or_else(|| "localhost".to_owned())
 }

@@ -1,0 +1,78 @@
+//! What the daemon tells: its log, and its answers to the control socket.
+
+use std::future;
+
+use futures_util::FutureExt;
+
+use super::Daemon;
+use crate::addr::Prefix;
+use crate::daemon::control::Request;
+use crate::daemon::{Failure, config, exit, status};
+use crate::node::{Event, JoinOptions};
+use crate::time::Instant;
+
+impl Daemon {
+    pub(super) fn tell(&self, event: &Event) {
+        match event {
+            Event::Member { link, id, change } => {
+                tracing::info!(link = self.kernel.name(*link), member = %id, ?change, "member");
+            }
+            Event::Owner {
+                link,
+                prefix,
+                owner,
+            } => {
+                let prefix = config::shown(prefix);
+                let owner = match owner {
+                    Some(owner) if owner.own => "this host".to_owned(),
+                    Some(owner) => owner.id.to_string(),
+                    None => "nobody".to_owned(),
+                };
+                tracing::info!(link = self.kernel.name(*link), prefix, owner, "owner");
+            }
+            Event::Rejoined { link } => {
+                tracing::warn!(link = self.kernel.name(*link), "was away: joins as new");
+            }
+            Event::Lease { .. } | Event::Neighbour { .. } => tracing::trace!(?event),
+            Event::Serve { .. } | Event::Withdraw { .. } => tracing::debug!(?event),
+        }
+    }
+
+    pub(super) async fn answer(&mut self, now: Instant, request: Request) -> status::Later {
+        let done = match request {
+            Request::Status => return status::status(self, now),
+            Request::Neighbours => return status::neighbours(self, now),
+            Request::Connections => return status::connections(self),
+            Request::Members => Ok(status::members(self, now)),
+            Request::Join { prefix, preference } => {
+                let preference = preference.unwrap_or_else(|| self.config.preference());
+                let joined = self.join(now, prefix, preference).await;
+                joined.map(|()| status::done("join", &prefix))
+            }
+            Request::Leave { prefix } => {
+                let left = self.leave(now, prefix).await;
+                left.map(|()| status::done("leave", &prefix))
+            }
+        };
+        future::ready(done).boxed()
+    }
+
+    async fn join(&mut self, now: Instant, prefix: Prefix, preference: u16) -> Result<(), Failure> {
+        if self.stopping.is_some() {
+            return Err(Failure::new(exit::FAILED, "the daemon is stopping"));
+        }
+        let options = JoinOptions {
+            preference,
+            ..JoinOptions::default()
+        };
+        let joined = self.node.join(now, prefix, options);
+        joined.map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
+        self.kernel.hold(now, &[prefix.trunc()]).await
+    }
+
+    async fn leave(&mut self, now: Instant, prefix: Prefix) -> Result<(), Failure> {
+        let left = self.node.leave(now, prefix);
+        left.map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
+        self.kernel.release(prefix.trunc()).await
+    }
+}

@@ -1,0 +1,40 @@
+//! The node as a configuration makes it.
+
+use crate::daemon::config::Config;
+use crate::daemon::{Failure, clock, exit};
+use crate::node::{self, JoinOptions, Node};
+use crate::proto::Timing;
+use crate::time::Instant;
+
+/// A node for this configuration, with what it serves from the start.
+pub(super) fn node(now: Instant, config: &Config) -> Result<Node, Failure> {
+    let secret = clock::secret()
+        .map_err(|error| Failure::new(exit::MISSING, format!("randomness: {error}")))?;
+    let node = node::Config {
+        name: config.node.name.clone().unwrap_or_else(host_name),
+        class: config.class(),
+        timing: Timing {
+            hello: config.hello(),
+            dead_hellos: config.node.dead_hellos,
+        },
+        client: config.is_client(),
+        ..node::Config::default()
+    };
+    let mut node = Node::new(node, secret, clock::epoch());
+    for prefix in config.addresses() {
+        let options = JoinOptions {
+            preference: config.preference(),
+            ..JoinOptions::default()
+        };
+        let joined = node.join(now, prefix, options);
+        joined.map_err(|error| Failure::new(exit::CONFIG, error.to_string()))?;
+    }
+    Ok(node)
+}
+
+fn host_name() -> String {
+    let name = nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok());
+    name.unwrap_or_else(|| "localhost".to_owned())
+}
