@@ -51,6 +51,14 @@ fn main() -> ExitCode {
         ("a_second_daemon_is_refused", a_second_daemon_is_refused),
         ("what_is_missing_is_named", what_is_missing_is_named),
         (
+            "a_host_without_ipv6_serves_ipv4",
+            a_host_without_ipv6_serves_ipv4,
+        ),
+        (
+            "without_its_rules_it_stops_and_says_so",
+            without_its_rules_it_stops_and_says_so,
+        ),
+        (
             "without_its_nft_it_stops_and_cleans_up",
             without_its_nft_it_stops_and_cleans_up,
         ),
@@ -143,7 +151,7 @@ fn serving(host: &Host, count: usize) -> Result<()> {
 fn kernel(host: &Host) -> Result<String> {
     host.sh(
         "ip -o address show dev lo; ip -o address show dev eth0 | sed 's, tentative,,'; \
-         ip route show table all | grep -v cache; ip -6 route show table all | grep -v 'local fe80'; \
+         ip route show table all | grep -v cache; ip -6 route show table all | sed '/local fe80/d'; \
          ip neigh | grep -e proto -e 198.18 -e 1546 || true; \
          nft list ruleset; \
          cat /proc/sys/net/ipv4/tcp_mtu_probing /proc/sys/net/ipv4/conf/*/arp_announce; \
@@ -503,6 +511,44 @@ fn what_is_missing_is_named() -> Result<()> {
     ensure!(nobody.status.code() == Some(1), "{nobody:?}");
     ensure!(nobody.stderr.contains("hamp run --config"), "{nobody:?}");
     Ok(())
+}
+
+fn a_host_without_ipv6_serves_ipv4() -> Result<()> {
+    let lab = lab()?;
+    let (one, two) = (lab.host("one"), lab.host("two"));
+    one.sysctl("ipv6/conf/all/disable_ipv6", "1")?;
+    // The kernel leaves this group of its own only when IPv6 goes a second time.
+    let before = kernel(one)?.replace("\tlink  33:33:00:00:00:01\n", "");
+    configure(one, "[member]\naddresses = [\"198.18.0.1\"]\n[client]\n")?;
+    let daemon = start(one)?;
+    serving(one, 1)?;
+    two.sh("ip route replace 198.18.0.0/16 dev eth0")?;
+    two.run(&["ping", "-c1", "-W2", "198.18.0.1"])?.ok()?;
+    // IPv6 comes later: its group is joined then.
+    one.sysctl("ipv6/conf/eth0/disable_ipv6", "0")?;
+    one.sh("ip -6 address replace fd15:46::1/64 dev eth0 nodad")?;
+    wait::until_ok("the IPv6 group is joined", LIMIT, || {
+        one.sh("ip maddress show dev eth0 | grep -q ff02::114")
+    })?;
+    one.sysctl("ipv6/conf/eth0/disable_ipv6", "1")?;
+    ends_clean(&daemon, one, &before)
+}
+
+fn without_its_rules_it_stops_and_says_so() -> Result<()> {
+    let lab = lab()?;
+    let one = lab.host("one");
+    let before = kernel(one)?;
+    let daemon = member(one)?;
+    serving(one, 3)?;
+    // As a firewall's reload often begins.
+    one.sh("nft flush ruleset")?;
+    let status = daemon.wait(LIMIT)?;
+    let log = one.read(daemon.log())?;
+    ensure!(
+        status.code() == Some(1) && log.contains("hamp: nft refused"),
+        "{status}: {log}"
+    );
+    same(&before, &kernel(one)?)
 }
 
 fn without_its_nft_it_stops_and_cleans_up() -> Result<()> {

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 
+use nix::libc;
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
 use super::filter;
@@ -22,38 +23,57 @@ pub struct Groups {
     ifindex: u32,
     /// Held open for its membership and its port only.
     _ipv4: Socket,
-    ipv6: Socket,
+    /// `None` where the interface does not do IPv6 (yet).
+    ipv6: Option<Socket>,
+    name: String,
     /// Joined solicited-node groups and how many addresses need each.
     solicited: BTreeMap<Ipv6Addr, u32>,
 }
 
 impl Groups {
-    /// Joins 224.0.0.254 and ff02::114 on an interface and takes UDP port 1021 there. Errors:
-    /// `EADDRINUSE` when another program has the port, `EPERM` without `CAP_NET_RAW` or
-    /// `CAP_NET_BIND_SERVICE`.
+    /// Joins 224.0.0.254 and, if it does IPv6, ff02::114 on an interface and takes UDP port 1021
+    /// there. Errors: `EADDRINUSE` when another program has the port, `EPERM` without
+    /// `CAP_NET_RAW` or `CAP_NET_BIND_SERVICE`.
     pub fn join(ifindex: u32, name: &str) -> io::Result<Self> {
         let ipv4 = socket(Domain::IPV4, name)?;
         ipv4.bind(&SocketAddr::from(([0, 0, 0, 0], PORT)).into())?;
         let interface = InterfaceIndexOrAddress::Index(ifindex);
         ipv4.join_multicast_v4_n(&GROUP_IPV4, &interface)?;
-        let ipv6 = socket(Domain::IPV6, name)?;
-        ipv6.set_only_v6(true)?;
-        ipv6.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT)).into())?;
-        ipv6.join_multicast_v6(&GROUP_IPV6, ifindex)?;
-        Ok(Self {
+        let mut groups = Self {
             ifindex,
             _ipv4: ipv4,
-            ipv6,
+            ipv6: None,
+            name: name.to_owned(),
             solicited: BTreeMap::new(),
-        })
+        };
+        match groups.join_ipv6() {
+            Err(error) if !without_ipv6(&error) => Err(error),
+            _ => Ok(groups),
+        }
+    }
+
+    /// Joins the IPv6 group if [`Groups::join`] could not, because the interface did not do IPv6
+    /// then. Errors: it still does not.
+    pub fn join_ipv6(&mut self) -> io::Result<()> {
+        if self.ipv6.is_none() {
+            let ipv6 = socket(Domain::IPV6, &self.name)?;
+            ipv6.set_only_v6(true)?;
+            ipv6.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT)).into())?;
+            ipv6.join_multicast_v6(&GROUP_IPV6, self.ifindex)?;
+            for group in self.solicited.keys() {
+                ipv6.join_multicast_v6(group, self.ifindex)?;
+            }
+            self.ipv6 = Some(ipv6);
+        }
+        Ok(())
     }
 
     /// Joins the solicited-node group of a served address (RFC 4291 §2.8). Errors: `ENOBUFS` when
     /// the socket may hold no more memberships (`net.core.optmem_max`).
     pub fn join_solicited(&mut self, address: Ipv6Addr) -> io::Result<()> {
         let group = solicited_node(address);
-        if !self.solicited.contains_key(&group) {
-            self.ipv6.join_multicast_v6(&group, self.ifindex)?;
+        if let (Some(ipv6), false) = (&self.ipv6, self.solicited.contains_key(&group)) {
+            ipv6.join_multicast_v6(&group, self.ifindex)?;
         }
         *self.solicited.entry(group).or_default() += 1;
         Ok(())
@@ -69,9 +89,23 @@ impl Groups {
         if *users == 0 {
             self.solicited.remove(&group);
             // The interface may be gone, and its memberships with it.
-            let _ = self.ipv6.leave_multicast_v6(&group, self.ifindex);
+            let ipv6 = self.ipv6.as_ref();
+            let _ = ipv6.map(|ipv6| ipv6.leave_multicast_v6(&group, self.ifindex));
         }
     }
+}
+
+/// A kernel without IPv6, or an interface where it is switched off.
+fn without_ipv6(error: &io::Error) -> bool {
+    let refusals = [
+        libc::EAFNOSUPPORT,
+        libc::EADDRNOTAVAIL,
+        libc::EINVAL,
+        libc::ENODEV,
+    ];
+    error
+        .raw_os_error()
+        .is_some_and(|errno| refusals.contains(&errno))
 }
 
 fn socket(domain: Domain, interface: &str) -> io::Result<Socket> {

@@ -89,6 +89,11 @@ impl Kernel {
                 continue;
             };
             if attached.state != state {
+                if state.is_some_and(|state| state.ipv6.is_some())
+                    && let Err(error) = attached.groups.join_ipv6()
+                {
+                    tracing::warn!(link = attached.name, %error, "IPv6 group not joined");
+                }
                 attached.state = state;
                 changes.push((id, state));
                 self.route_class(id).await?;
