@@ -1,6 +1,8 @@
 //! What a person sees: a drawing that is renewed on a terminal, lines elsewhere, a table at the
 //! end.
 
+mod tables;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, Write};
@@ -263,133 +265,5 @@ impl View {
             wait::go_on()?;
         }
         Ok(())
-    }
-
-    /// The table and the checks of a round.
-    pub(super) fn round(&mut self, run: &Run, hello: Duration) {
-        if self.draw {
-            self.redraw();
-        }
-        let hello_ms = u64::try_from(hello.as_millis()).unwrap_or(u64::MAX);
-        self.print(&format!(
-            "\n{:32} {:^22} {:^22}",
-            format!("hello {hello_ms} ms"),
-            "IPv4",
-            "IPv6"
-        ));
-        let head = format!("{:>5} {:>4} {:11}", "sent", "lost", "by");
-        self.print(&format!("{:32} {head} {head}", "phase"));
-        let mut names: Vec<&str> = Vec::new();
-        for phase in run.phases.iter().filter(|p| p.hello_ms == hello_ms) {
-            if !names.contains(&phase.name.as_str()) {
-                names.push(&phase.name);
-            }
-        }
-        for name in names {
-            let mut cells = [(0, 0, BTreeMap::new()), (0, 0, BTreeMap::new())];
-            for phase in run
-                .phases
-                .iter()
-                .filter(|p| p.hello_ms == hello_ms && p.name == name)
-            {
-                let cell = &mut cells[usize::from(phase.family == 6)];
-                cell.0 += phase.requests;
-                cell.1 += phase.failed;
-                for (member, count) in &phase.by_member {
-                    *cell.2.entry(member.as_str()).or_insert(0) += count;
-                }
-            }
-            let text = cells.map(|(sent, lost, by)| {
-                let by: Vec<_> = by.keys().copied().collect();
-                format!("{sent:>5} {lost:>4} {:11}", by.join(","))
-            });
-            self.print(&format!(
-                "{:32} {}",
-                name.chars().take(32).collect::<String>(),
-                text.join(" ")
-            ));
-        }
-        self.print("");
-        self.print(&format!(
-            "{:32} {:>12} {:>9} {:>5} {:>9} {:>8}",
-            "takeover", "", "took ms", "lost", "last ms", "limit"
-        ));
-        for t in run.takeovers.iter().filter(|t| t.hello_ms == hello_ms) {
-            let last = t
-                .last_lost_ms
-                .map_or_else(|| "-".into(), |l| format!("{l:.0}"));
-            let who = format!("v{} {}>{}", t.family, t.from, t.to);
-            self.print(&format!(
-                "{:32} {who:>12} {:>9.0} {:>5} {last:>9} {:>8.0}",
-                t.event.chars().take(32).collect::<String>(),
-                t.took_ms,
-                t.lost,
-                t.window_ms
-            ));
-        }
-    }
-
-    /// Prints a text over as many lines as it needs.
-    fn wrapped(&self, text: &str) {
-        let mut line = String::new();
-        for word in text.split(' ') {
-            if line.chars().count() + 1 + word.chars().count() > WIDTH && !line.trim().is_empty() {
-                self.print(&line);
-                line = "      ".into();
-            }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-        self.print(&line);
-    }
-
-    /// Programs, checks and the verdict.
-    pub(super) fn end(&mut self, run: &Run) {
-        self.print("");
-        for program in &run.programs {
-            let who = program.answered_by.clone();
-            let who =
-                who.unwrap_or_else(|| format!("FAILED {}", program.error.as_deref().unwrap_or("")));
-            self.print(&format!(
-                "{:58} {who}",
-                program.command.chars().take(58).collect::<String>()
-            ));
-        }
-        for cell in &run.unsupported {
-            self.wrapped(&format!("not here: {}: {}", cell.what, cell.reason));
-        }
-        self.print("");
-        for check in &run.checks {
-            let mark = if check.passed { "ok    " } else { "FAILED" };
-            let Check {
-                id,
-                measured,
-                limit,
-                unit,
-                detail,
-                ..
-            } = check;
-            self.print(&format!(
-                "{mark} {id:48} {measured:>7.0} <= {limit:.0} {unit}"
-            ));
-            if !check.passed && !detail.is_empty() {
-                self.wrapped(&format!("       {detail}"));
-            }
-        }
-        let failed = run.checks.iter().filter(|c| !c.passed).count();
-        let verdict = if failed == 0 {
-            "all passed".into()
-        } else {
-            format!("{failed} FAILED")
-        };
-        let took = Duration::from_millis(run.took_ms).as_secs_f64();
-        self.print(&format!(
-            "\n{verdict} ({} checks, {took:.1} s, {}, longest stall {:.0} ms)",
-            run.checks.len(),
-            run.privilege,
-            run.stall_ms
-        ));
     }
 }
