@@ -8,7 +8,7 @@ mod error;
 pub use error::Error;
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -96,6 +96,25 @@ pub struct Client {
     #[serde(default = "yes")]
     pub enabled: bool,
 }
+
+/// What a class has nothing of: addresses that name nobody, this host, this link or a group
+/// (RFC 6890 §2.2.2, §2.2.3).
+const NEVER_ANYCAST: [Prefix; 8] = [
+    Prefix::V4(Ipv4Net::new_assert(Ipv4Addr::new(0, 0, 0, 0), 8)),
+    Prefix::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
+    Prefix::V4(Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16)),
+    Prefix::V4(Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 3)),
+    Prefix::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 128)),
+    Prefix::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
+    Prefix::V6(Ipv6Net::new_assert(
+        Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0),
+        10,
+    )),
+    Prefix::V6(Ipv6Net::new_assert(
+        Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0),
+        8,
+    )),
+];
 
 /// `198.18.0.1`, `198.18.4.0/24` and their IPv6 likes; an address is a prefix that holds just it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -216,6 +235,19 @@ impl Config {
         let class = self.class();
         if class.prefixes().is_empty() {
             return Err(("class.ipv4", "the class holds no address at all".to_owned()));
+        }
+        for prefix in class.prefixes() {
+            let overlaps = |other: &&Prefix| prefix.contains(*other) || other.contains(prefix);
+            if let Some(other) = NEVER_ANYCAST.iter().find(overlaps) {
+                let key = match prefix {
+                    Prefix::V4(_) => "class.ipv4",
+                    Prefix::V6(_) => "class.ipv6",
+                };
+                return Err((
+                    key,
+                    format!("{prefix} holds addresses of {other}, never anycast"),
+                ));
+            }
         }
         let addresses = self.addresses();
         for (at, prefix) in addresses.iter().enumerate() {

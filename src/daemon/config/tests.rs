@@ -96,6 +96,21 @@ fn a_bad_value_names_its_line_and_key() {
             "no address",
         ),
         (
+            "[class]\nipv4 = [\"0.0.0.0/0\"]\n",
+            "hamp.toml:4: class.ipv4",
+            "0.0.0.0/8",
+        ),
+        (
+            "[class]\nipv4 = [\"127.0.0.1/32\"]\n",
+            "hamp.toml:4: class.ipv4",
+            "never anycast",
+        ),
+        (
+            "[class]\nipv6 = [\"fe80::/64\", \"fd00::/8\"]\n",
+            "hamp.toml:4: class.ipv6",
+            "fe80::/10",
+        ),
+        (
             "hello_ms = 5\n",
             "hamp.toml:3: node.hello_ms",
             "5 is not within 10 to 60000",
