@@ -735,6 +735,30 @@ fn many_queries_get_few_answers_that_carry_every_nonce() {
 }
 
 #[test]
+fn queries_that_allow_a_late_answer_do_not_put_off_the_others() {
+    let mut net = pair();
+    let since = net.now;
+    let asker = host_state(77);
+    let ask = |net: &mut Net, nonce, span| {
+        let asked = query(MemberId::EVERYBODY, nonce, span).encode();
+        let frame = frame::message(asker.mac, asker.ipv4.unwrap().into(), &asked);
+        net.inject(None, &frame);
+        net.run_for(MILLI);
+    };
+    for nonce in 1..=40 {
+        ask(&mut net, nonce, 60 * SECOND);
+    }
+    net.run_for(400 * MILLI);
+    assert!(!answers(&net, since).is_empty());
+    ask(&mut net, 99, Duration::ZERO);
+    net.run_for(400 * MILLI);
+    let mut nonces = answers(&net, since)
+        .into_iter()
+        .flat_map(|(_, nonces)| nonces);
+    assert!(nonces.any(|nonce| nonce == [99; 8]));
+}
+
+#[test]
 fn a_node_asks_once_in_300_ms() {
     let mut net = pair();
     net.hosts[0].stopped = true;

@@ -280,14 +280,21 @@ impl Member {
         if self.phase != Phase::Active {
             return Err(Reason::NotMember);
         }
+        // The answer carries no more, so it does not wait for more: who asked in vain asks again.
         if self.nonces.len() == MAX_NONCES {
+            self.answer_by(now);
             return Err(Reason::RateLimited);
         }
         self.nonces.push(query.nonce);
         //= docs/spec/membership.md#query
         //# A member MUST answer a query to it or to everybody with a full report, at a random time
         //# within the maximum response.
-        let mut at = now + random.span(query.max_response);
+        self.answer_by(now + random.span(query.max_response));
+        Ok(())
+    }
+
+    /// Plans an answer for `at`, or as soon after that as answers may be sent.
+    fn answer_by(&mut self, mut at: Instant) {
         //= docs/spec/membership.md#query
         //# A member MUST NOT answer more often than once in 300 ms, or once in a hello interval
         //# where that is shorter.
@@ -295,7 +302,6 @@ impl Member {
             at = at.max(answered + self.timing.ask_interval());
         }
         self.answer_at = Some(self.answer_at.map_or(at, |planned| planned.min(at)));
-        Ok(())
     }
 
     /// Does what is due.
