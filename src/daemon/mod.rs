@@ -116,7 +116,10 @@ impl From<Unmet> for Failure {
 impl From<netlink::Error> for Failure {
     fn from(error: netlink::Error) -> Self {
         match error.errno() {
-            Some(nix::libc::EPERM | nix::libc::EACCES) => Self::privilege(error.to_string()),
+            // EACCES is no privilege of ours: IPv6 is switched off where an address should go.
+            Some(nix::libc::EACCES) => Self::new(exit::MISSING, format!("{error}: IPv6 is off"))
+                .with_remedy("sysctl -w net.ipv6.conf.all.disable_ipv6=0"),
+            Some(nix::libc::EPERM) => Self::privilege(error.to_string()),
             _ => Self::new(exit::FAILED, error.to_string()),
         }
     }
@@ -127,6 +130,13 @@ impl From<nft::Error> for Failure {
         match error {
             nft::Error::Missing => Self::new(exit::MISSING, "the program nft is missing")
                 .with_remedy("apt-get install -y nftables"),
+            nft::Error::Refused(said) if said.contains("No such file or directory") => {
+                let line = said.lines().next().unwrap_or_default();
+                let message = format!("hamp's rules were removed by somebody else ({line})");
+                Self::new(exit::FAILED, message).with_remedy(
+                    "start it again, and have firewalls flush their own tables, not the ruleset",
+                )
+            }
             error => Self::new(exit::FAILED, error.to_string()),
         }
     }

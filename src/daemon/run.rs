@@ -182,8 +182,8 @@ impl Daemon {
                 _ = inputs.terminate.recv() => Input::Stop { interrupted: false },
                 _ = inputs.hangup.recv() => Input::Stop { interrupted: false },
                 _ = inputs.interrupt.recv() => Input::Stop { interrupted: true },
-                change = inputs.changes.next() => Input::Links(change),
                 () = sleep => Input::Due,
+                change = inputs.changes.next() => Input::Links(change),
                 Some(frame) = inputs.frames.recv() => Input::Frame(frame),
                 Some(call) = inputs.calls.recv() => Input::Call(call),
             };
@@ -194,6 +194,10 @@ impl Daemon {
                 Input::Frame(_) if overslept > self.config.dead() => Input::Due,
                 input => input,
             };
+            if let Input::Links(Some(())) = input {
+                // One look around is the answer to all that has changed by now.
+                while let Some(Some(())) = inputs.changes.next().now_or_never() {}
+            }
             if overslept > self.config.dead() {
                 self.forget_the_pause(&mut inputs, overslept);
                 self.node.handle_timeout(woke);
