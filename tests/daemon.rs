@@ -545,7 +545,7 @@ fn without_its_rules_it_stops_and_says_so() -> Result<()> {
     let status = daemon.wait(LIMIT)?;
     let log = one.read(daemon.log())?;
     ensure!(
-        status.code() == Some(1) && log.contains("hamp: nft refused"),
+        status.code() == Some(1) && log.contains("rules were removed by somebody else"),
         "{status}: {log}"
     );
     same(&before, &kernel(one)?)
