@@ -126,6 +126,8 @@ find_cargo() {
 
 # prepare_target: cargo must be able to write, and must not leave root's files in a user's checkout.
 prepare_target() {
+    # A cargo that was found elsewhere looks for its rustc in PATH.
+    PATH=$(dirname "$CARGO"):$PATH
     if ((EUID == 0)) && [[ -n ${SUDO_UID:-} && $SUDO_UID != 0 && -z ${CARGO_TARGET_DIR:-} ]]; then
         install -d -o "$SUDO_UID" -g "${SUDO_GID:-0}" target
         export CARGO_TARGET_DIR=$repo/target/root
