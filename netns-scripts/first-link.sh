@@ -62,6 +62,7 @@ stop() {
 }
 
 build_link() {
+    [[ ! -e /run/netns/$prefix-switch ]] || die 1 "the link is up already; to take it away: $0 down"
     mkdir -p "$state"
     ip netns add "$prefix-switch"
     ip -n "$prefix-switch" link add switch type bridge
@@ -180,7 +181,12 @@ need ip=iproute2 nginx=nginx-light curl=curl
 case ${1:-all} in
     up) up ;;
     try) try ;;
-    in) shift; in_host "$@" ;;
+    in)
+        (($# > 2)) || die 2 "usage: $0 in HOST COMMAND...; the hosts are ${hosts[*]}"
+        shift
+        [[ -e /run/netns/$prefix-$1 ]] || die 1 "no host $1 is up; to build the link: $0 up"
+        in_host "$@"
+        ;;
     down) down ;;
     all)
         trap down EXIT
