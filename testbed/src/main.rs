@@ -133,6 +133,13 @@ fn run(arguments: &RunArguments) -> Result<u8> {
         );
         return Ok(2);
     };
+    if let Some(path) = arguments
+        .json
+        .as_deref()
+        .filter(|path| *path != Path::new("-"))
+    {
+        writable(path).with_context(|| format!("write the figures to {}", path.display()))?;
+    }
     // Enters the namespaces, which must come before the first thread.
     let findings = check::look(arguments.privilege);
     if !findings.ok {
@@ -155,6 +162,20 @@ fn run(arguments: &RunArguments) -> Result<u8> {
         write(path, &run, scenario)?;
     }
     Ok(u8::from(!run.passed))
+}
+
+/// Whether the file can be written, asked before a lab that takes minutes; what is in it stays.
+fn writable(path: &Path) -> std::io::Result<()> {
+    let existed = path.exists();
+    std::fs::File::options()
+        .append(true)
+        .create(true)
+        .open(path)?;
+    if existed {
+        Ok(())
+    } else {
+        std::fs::remove_file(path)
+    }
 }
 
 fn write(path: &Path, run: &Run, scenario: &Scenario) -> Result<()> {

@@ -31,7 +31,7 @@ use anyhow::Result;
 use super::Options;
 use crate::capture::Stamp;
 use crate::report::{Run, Unsupported};
-use crate::{Host, enter, wait};
+use crate::{Host, enter, init, wait};
 use view::View;
 
 /// The IPv4 address that the members share.
@@ -156,6 +156,7 @@ fn keep(lab: &crate::Lab) -> Result<()> {
     for host in lab.hosts() {
         println!("  {:8} {}", host.name(), look(host, ""));
     }
+    println!("There `hamp` is {}/hamp.", init::BIN);
     wait::ignore_interrupts();
     lab.host("client").shell()
 }

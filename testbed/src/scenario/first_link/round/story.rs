@@ -91,7 +91,10 @@ impl Round<'_> {
     ) -> Result<()> {
         if self.options.step && kind != Kind::Quiet {
             let at = host.unwrap_or("client");
-            let look = look(self.lab.host(at), "hamp status");
+            let look = look(
+                self.lab.host(at),
+                &format!("{}/hamp status", crate::init::BIN),
+            );
             view.step(name, &look)?;
         }
         self.end_last();
