@@ -61,11 +61,13 @@ fn each_frame(
         .map_err(|_| io::Error::other("not a capture: too short"))?;
     let input = io::Cursor::new(magic).chain(input);
     let bad = |error: &dyn std::fmt::Display| io::Error::other(format!("not a capture: {error}"));
+    let damaged =
+        |error: &dyn std::fmt::Display| io::Error::other(format!("cut off or damaged: {error}"));
     let no_ethernet = || io::Error::other("only Ethernet captures are decoded");
     if magic == PCAPNG {
         let mut reader = PcapNgReader::new(input).map_err(|error| bad(&error))?;
         while let Some(block) = reader.next_block() {
-            let (block, state) = block.map_err(|error| bad(&error))?;
+            let (block, state) = block.map_err(|error| damaged(&error))?;
             if state
                 .interfaces()
                 .iter()
@@ -88,7 +90,7 @@ fn each_frame(
             return Err(no_ethernet());
         }
         while let Some(packet) = reader.next_packet() {
-            let packet = packet.map_err(|error| bad(&error))?;
+            let packet = packet.map_err(|error| damaged(&error))?;
             if !see(packet.timestamp(), packet.data()) {
                 break;
             }
