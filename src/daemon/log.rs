@@ -14,7 +14,8 @@ pub fn start(filter: &str, json: bool) -> Result<(), Failure> {
         Some(text) => (text.as_str(), "RUST_LOG"),
         None => (filter, "node.log"),
     };
-    let filter = EnvFilter::try_new(filter)
+    // At our end that library warns that its connection is closed, as it has to be.
+    let filter = EnvFilter::try_new(format!("netlink_proto=error,{filter}"))
         .map_err(|error| Failure::new(exit::CONFIG, format!("{key}: \"{filter}\": {error}")))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
