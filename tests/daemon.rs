@@ -453,8 +453,15 @@ fn a_second_daemon_is_refused() -> Result<()> {
     let one = lab.host("one");
     let first = member(one)?;
     serving(one, 3)?;
-    for control in [&[][..], &["--control", "/run/other"][..]] {
-        let second = [&["hamp", "run", "--config", "/tmp/hamp.toml"], control].concat();
+    for (state, control) in [
+        ("", &[][..]),
+        ("", &["--control", "/run/other"][..]),
+        ("HAMP_STATE=/tmp/other", &["--control", "/run/other"][..]),
+    ] {
+        let run = ["hamp", "run", "--config", "/tmp/hamp.toml"];
+        let env = ["env", state];
+        let env = if state.is_empty() { &env[..1] } else { &env };
+        let second = [env, &run, control].concat();
         let second = one.run(&second)?;
         ensure!(second.status.code() == Some(1), "{second:?}");
         ensure!(

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Failure, control, exit};
 use crate::linux::netlink::Netlink;
 use crate::linux::nft;
-use crate::linux::state::StateDir;
+use crate::linux::state::{StateDir, only_one};
 use crate::linux::{checks, sysctl};
 
 /// Removes rules, addresses, routes and neighbour entries of ours and puts settings back, also
@@ -18,7 +18,10 @@ pub fn clean(control: &str) -> Result<Value, Failure> {
     let lock = dir
         .lock()
         .map_err(|error| Failure::io("state directory", &error))?;
-    let alive = lock.is_none() || control::ask(control, &control::Request::Members).is_ok();
+    let place = only_one().map_err(|error| Failure::io("the daemon's place", &error))?;
+    let alive = lock.is_none()
+        || place.is_none()
+        || control::ask(control, &control::Request::Members).is_ok();
     if alive {
         return Err(control::running(control).with_remedy("stop it first: it cleans up by itself"));
     }

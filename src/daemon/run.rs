@@ -17,7 +17,7 @@ use super::kernel::{Frame, Kernel, RENEW};
 use super::{Failure, clock, exit, log, notify};
 use crate::linux::checks;
 use crate::linux::netlink::Changes;
-use crate::linux::state::StateDir;
+use crate::linux::state::{self, StateDir};
 use crate::node::Node;
 use crate::time::{Duration, Instant};
 
@@ -63,6 +63,8 @@ async fn drive(config: Config, options: &Options) -> Result<(), Failure> {
         .lock()
         .map_err(|error| Failure::io("state directory", &error))?;
     let _lock = lock.ok_or_else(|| control::running(&control))?;
+    let place = state::only_one().map_err(|error| Failure::io("the daemon's place", &error))?;
+    let _place = place.ok_or_else(|| control::running(&control))?;
     let (calls, called) = mpsc::channel(CALLS);
     let listener = Listener::start(&control, calls)?;
     let (frames, seen) = mpsc::channel(FRAMES);

@@ -11,7 +11,9 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::mem::size_of;
 use std::os::fd::AsRawFd;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 
 use nix::libc;
@@ -40,6 +42,18 @@ pub struct State {
     /// Anycast prefixes that were configured on lo.
     #[serde(default)]
     pub prefixes: BTreeSet<Prefix>,
+}
+
+/// Takes the one place for a daemon in this thread's network namespace, whatever state directory and
+/// control socket it has been given: two would take each other's rules away. Held until dropped.
+/// `None`: another process has it.
+pub fn only_one() -> io::Result<Option<UnixDatagram>> {
+    let place = SocketAddr::from_abstract_name("hamp-daemon")?;
+    match UnixDatagram::bind_addr(&place) {
+        Ok(held) => Ok(Some(held)),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The state directory of this network namespace.
