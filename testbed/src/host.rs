@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::Read;
 use std::net::IpAddr;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Mutex, PoisonError, Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -290,22 +290,50 @@ impl Host {
         argv: &[impl AsRef<str>],
         environment: &[(&str, &str)],
     ) -> Result<Process> {
+        let mut command = self.command_of(argv)?;
+        command.envs(environment.iter().copied());
+        let (child, log) = self.start(name, command)?;
+        Ok(self.process(name, child, log))
+    }
+
+    /// As [`Host::spawn`], with a pipe to its standard input.
+    pub fn spawn_fed(&self, name: &str, argv: &[impl AsRef<str>]) -> Result<(Process, ChildStdin)> {
+        let mut command = self.command_of(argv)?;
+        command.stdin(Stdio::piped());
+        let (mut child, log) = self.start(name, command)?;
+        let input = child.stdin.take();
+        let process = self.process(name, child, log);
+        Ok((process, input.context("no pipe")?))
+    }
+
+    fn command_of(&self, argv: &[impl AsRef<str>]) -> Result<Command> {
         let argv: Vec<String> = argv.iter().map(|a| a.as_ref().to_owned()).collect();
-        let mut command = self.command(&argv)?;
-        command.envs(environment.iter().copied()).process_group(0);
+        self.command(&argv)
+    }
+
+    /// Starts a command whose output goes to a file of the host; the file's path there.
+    fn start(&self, name: &str, mut command: Command) -> Result<(Child, String)> {
         let log = format!("{LOG}/{name}.log");
         let path = log.clone();
         let child = self.inside(move || -> Result<Child> {
             let file = File::options().create(true).append(true).open(&path)?;
-            command.stdout(file.try_clone()?).stderr(file);
+            command
+                .stdout(file.try_clone()?)
+                .stderr(file)
+                .process_group(0);
             Ok(command.spawn()?)
         })?;
-        let child = child.with_context(|| format!("start {} on {}", argv[0], self.name))?;
+        let child = child.with_context(|| format!("start {name} on {}", self.name))?;
+        Ok((child, log))
+    }
+
+    /// A handle on a child, which is collected with the host if it is not before.
+    fn process(&self, name: &str, child: Child, log: String) -> Process {
         let process = Process::new(&format!("{name} on {}", self.name), child, log);
         let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
         children.retain(|c| c.strong_count() > 0);
         children.push(std::sync::Arc::downgrade(process.child()));
-        Ok(process)
+        process
     }
 
     /// A shell with our terminal, until the user leaves it.

@@ -8,6 +8,7 @@ mod watch;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::process::ChildStdin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,7 +31,9 @@ pub(super) struct Round<'a> {
     hello: Duration,
     members: Vec<Member>,
     client: Option<Process>,
-    forgets: Option<Process>,
+    /// `ip -batch` on the stock host, and when it last forgot.
+    forgets: Option<(Process, ChildStdin)>,
+    forgot: Instant,
     ended: Ended,
     loads: Vec<Load>,
     capture: Option<Capture>,
@@ -103,6 +106,7 @@ impl<'a> Round<'a> {
             members: members.into(),
             client: None,
             forgets: None,
+            forgot: Instant::now(),
             ended: Ended::default(),
             loads: Vec::new(),
             capture: Some(capture),
@@ -212,18 +216,9 @@ impl<'a> Round<'a> {
             stock,
             &self.ended,
         )?);
-        // Members count a host's questions: two less than 1.5 s apart are a first one and its
-        // retry, which the next rank answers too. A host that really forgets asks less often than
-        // that.
-        let forget = format!(
-            "while sleep 2; do echo neigh del {A4} dev eth0; echo neigh del {A6} dev eth0; done \
-             | ip -force -batch - 2>/dev/null"
-        );
-        self.forgets = Some(
-            self.lab
-                .host("stock")
-                .spawn("forgets", &["sh", "-c", &forget])?,
-        );
+        let argv = ["ip", "-force", "-batch", "-"];
+        self.forgets = Some(self.lab.host("stock").spawn_fed("forgets", &argv)?);
+        self.forgot = Instant::now();
         Ok(())
     }
 

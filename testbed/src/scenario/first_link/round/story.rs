@@ -131,8 +131,16 @@ impl Round<'_> {
     }
 
     pub(super) fn stay(&mut self, view: &mut View, time: Duration) -> Result<()> {
-        let options = self.options;
-        options.stay(time, || self.tick(view))
+        let start = Instant::now();
+        loop {
+            let left = time.saturating_sub(start.elapsed());
+            self.options
+                .stay(left.min(Duration::from_millis(100)), || self.tick(view))?;
+            self.forget(watch::FORGETS_AT_LAST)?;
+            if left.is_zero() {
+                return Ok(());
+            }
+        }
     }
 
     pub(super) fn tick(&self, view: &mut View) {

@@ -1,6 +1,13 @@
 //! Who answers, who is known, and waiting until that is as it should be.
 
+use std::io::Write as _;
+
 use super::*;
+
+/// The least time between two moments in which the stock host forgets.
+pub(super) const FORGETS: Duration = Duration::from_millis(1750);
+/// And the longest, whatever happens in the story.
+pub(super) const FORGETS_AT_LAST: Duration = Duration::from_millis(2500);
 
 impl Round<'_> {
     /// Waits until the member is back and known, and one member answers; then stays for a while.
@@ -14,7 +21,28 @@ impl Round<'_> {
         self.answers_status(name)?;
         self.settle(view, "recovery", MEMBERS.len(), &["client", name])?;
         self.settled_now();
+        self.forget(FORGETS)?;
         self.stay(view, settle)
+    }
+
+    /// Makes the stock host forget its entries, so that it asks again, unless it did so less than
+    /// `least` ago.
+    ///
+    /// Members count a host's questions: two less than 1.5 s apart are a first one and its retry,
+    /// which the next rank answers too. A host that really forgets asks less often than that, and
+    /// this one so much less that a member that is late to read the one question does not take
+    /// the next for its retry.
+    pub(super) fn forget(&mut self, least: Duration) -> Result<()> {
+        if let Some((_, input)) = &mut self.forgets
+            && self.forgot.elapsed() >= least
+        {
+            let lines = format!("neigh del {A4} dev eth0\nneigh del {A6} dev eth0\n");
+            input
+                .write_all(lines.as_bytes())
+                .context("tell the stock host to forget")?;
+            self.forgot = Instant::now();
+        }
+        Ok(())
     }
 
     /// Waits until these hosts know so many members, none of them leaving, and for a while each
