@@ -235,6 +235,36 @@ fn a_leave_is_said_twice_and_the_last_leave_ends_the_hellos() {
 }
 
 #[test]
+fn what_changes_at_one_moment_is_one_generation() {
+    let mut net = Net::first_link(19, 2, SECOND);
+    let generation = |net: &Net| {
+        let (_, link) = net.hosts[1].node.links().next().unwrap();
+        let id = net.hosts[0]
+            .node
+            .links()
+            .next()
+            .unwrap()
+            .1
+            .member()
+            .identity()
+            .id;
+        link.peers()
+            .find(|(peer, _)| *peer == id)
+            .unwrap()
+            .1
+            .version()
+            .1
+    };
+    let before = generation(&net);
+    let now = net.now;
+    net.hosts[0].node.shutdown(now);
+    net.run_for(SECOND / 2);
+    assert_eq!(generation(&net), before + 1, "both prefixes drain");
+    net.run_for(SECOND);
+    assert_eq!(generation(&net), before + 2, "both prefixes are withdrawn");
+}
+
+#[test]
 fn a_member_that_was_frozen_for_longer_than_its_dead_time_rejoins_as_new() {
     for hello in [SECOND, FAST] {
         let mut net = Net::first_link(7, 3, hello);

@@ -107,6 +107,8 @@ pub struct Member {
     /// What has changed since `base` and is not repeated often enough yet.
     changes: BTreeMap<RecordAddress, Record>,
     base: Option<u32>,
+    /// Something has changed that is not said yet; [`Member::handle_timeout`] does.
+    unpublished: bool,
     chains: u32,
     digest: [u8; 16],
     chain: Option<Live>,
@@ -140,6 +142,7 @@ impl Member {
             draining: BTreeMap::new(),
             changes: BTreeMap::new(),
             base: None,
+            unpublished: false,
             chains: 0,
             digest: RecordSet::default().digest(),
             chain: None,
@@ -173,7 +176,8 @@ impl Member {
 
     /// Whether nothing is left to do: nothing served, nothing to repeat.
     pub fn is_idle(&self) -> bool {
-        self.records.is_empty() && (self.repeats == 0 || self.phase == Phase::Down)
+        let said = self.repeats == 0 && !self.unpublished;
+        self.records.is_empty() && (said || self.phase == Phase::Down)
     }
 
     /// The phase's name, for `status`.
@@ -207,7 +211,7 @@ impl Member {
                     self.events.push_back(MemberEvent::Serve(prefix));
                     self.events.push_back(MemberEvent::Renew);
                 }
-                self.change(now, record);
+                self.change(record);
             }
             Phase::Listening { .. } | Phase::Down => {}
         }
@@ -231,10 +235,10 @@ impl Member {
             if let Entry::Vacant(entry) = self.draining.entry(prefix) {
                 entry.insert(now + DRAIN);
                 self.records.apply(record.clone());
-                self.change(now, record);
+                self.change(record);
             }
         } else {
-            self.withdraw(now, prefix);
+            self.withdraw(prefix);
         }
         true
     }
@@ -326,7 +330,10 @@ impl Member {
             .map(|(p, _)| *p)
             .collect();
         for prefix in drained {
-            self.withdraw(now, prefix);
+            self.withdraw(prefix);
+        }
+        if self.unpublished && self.phase == Phase::Active {
+            self.publish(now);
         }
         if due(self.hello_at) {
             self.hello(now);
@@ -355,14 +362,15 @@ impl Member {
             Phase::Listening { until } => Some(until),
             _ => None,
         };
-        let unplanned = (self.repeats > 0 && self.repeat_at.is_none()).then_some(Instant::ZERO);
+        let unplanned = self.repeats > 0 && self.repeat_at.is_none();
+        let waiting = (unplanned || self.unpublished).then_some(Instant::ZERO);
         let drained = self.draining.values().min().copied();
         earliest([
             listening,
             drained,
             self.hello_at,
             self.repeat_at,
-            unplanned,
+            waiting,
             self.answer_at,
         ])
     }
@@ -391,6 +399,7 @@ impl Member {
     fn restart(&mut self, now: Instant) {
         self.epoch += 1;
         self.counter = 0;
+        self.unpublished = false;
         self.hello_at = None;
         self.repeat_at = None;
         self.repeats = 0;
@@ -420,13 +429,13 @@ impl Member {
         self.publish(now);
     }
 
-    fn withdraw(&mut self, now: Instant, prefix: Prefix) {
+    fn withdraw(&mut self, prefix: Prefix) {
         self.draining.remove(&prefix);
         let record = withdrawal(prefix);
         self.records.apply(record.clone());
         self.events.push_back(MemberEvent::Withdraw(prefix));
         match self.phase {
-            Phase::Active => self.change(now, record),
+            Phase::Active => self.change(record),
             Phase::Listening { .. } if self.records.is_empty() => self.phase = Phase::Idle,
             _ => {}
         }

@@ -11,17 +11,20 @@ use crate::wire::{ChainValue, Hello, MessageOption, Record, Statement, Statement
 const OVERHEAD: usize = 48 + 160 + 4 + 8 * MAX_NONCES + 64;
 
 impl Member {
-    /// Makes a new generation that differs from the last by `record`, and says so.
-    pub(super) fn change(&mut self, now: Instant, record: Record) {
+    /// Notes that the next generation differs from the last by `record`. It is published with
+    /// whatever else changes at the same moment, since each has its digest and its chain.
+    pub(super) fn change(&mut self, record: Record) {
         if self.base.is_none() && self.repeats == 0 {
             self.base = Some(self.generation);
             self.changes.clear();
         }
         self.changes.insert(record.address.clone(), record);
-        self.publish(now);
+        self.unpublished = true;
     }
 
+    /// Makes a new generation, and says how it differs from the last.
     pub(super) fn publish(&mut self, now: Instant) {
+        self.unpublished = false;
         self.generation += 1;
         self.digest = self.records.digest();
         let index = self.index(now);
