@@ -1,4 +1,5 @@
-//! docs/spec/link.md, sentence by sentence, where first_link_virtual.rs does not show it.
+//! docs/spec/link.md, sentence by sentence, where first_link_virtual.rs does not show it
+//! (R3, R5, R27).
 
 mod net;
 

@@ -1,4 +1,5 @@
-//! docs/spec/membership.md, sentence by sentence, where first_link_virtual.rs does not show it.
+//! docs/spec/membership.md, sentence by sentence, where first_link_virtual.rs does not show it
+//! (R14).
 
 mod net;
 mod support;

@@ -1,5 +1,5 @@
 //! Random faults on one link in virtual time: whatever happens, one member owns each address
-//! again a dead time later, and nobody acts without a lease.
+//! again a dead time later, and nobody acts without a lease (O8).
 //!
 //! `HAMP_SEED=N cargo test --test first_link_random` runs one seed again.
 

@@ -1,4 +1,5 @@
-//! Members and clients on one link, in virtual time: the bounds of the specification.
+//! Members and clients on one link, in virtual time: the bounds of the specification
+//! (R4, R5, R6, R27).
 
 mod net;
 

@@ -1,4 +1,5 @@
-//! The member's gate, the links' rules and the session that applies them, in a real kernel.
+//! The member's gate, the links' rules and the session that applies them, in a real kernel
+//! (R15, R17).
 
 #[allow(dead_code, reason = "each test file uses its part of the helpers")]
 mod netns;

@@ -1,5 +1,5 @@
 //! `hamp-lab run first-link`, from outside: what it says, what it writes, and that nothing of it
-//! stays however it ends.
+//! stays however it ends. Its checks show R1, R4, R6, R19, R22 and R28 (docs/requirements.md).
 
 #[path = "../../tests/netns/schema.rs"]
 mod schema;

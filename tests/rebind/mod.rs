@@ -1,5 +1,5 @@
 //! What a client's TCP to an anycast address must do, whoever does it: the machine in virtual
-//! time, or the kernel's rules on a real link. One table of cases for all of them.
+//! time, or the kernel's rules on a real link. One table of cases for all of them (R19, R20, R21).
 //!
 //! A case plays the network. It sees every segment that leaves the client and makes up every one
 //! that arrives there, so it is the members, and the forgers, at once.
