@@ -45,6 +45,10 @@ fn main() -> ExitCode {
             a_host_with_two_links_serves_on_both,
         ),
         (
+            "a_client_with_two_links_sends_where_members_are",
+            a_client_with_two_links_sends_where_members_are,
+        ),
+        (
             "many_addresses_are_served_and_gone",
             many_addresses_are_served_and_gone,
         ),
@@ -408,6 +412,45 @@ fn a_host_with_two_links_serves_on_both() -> Result<()> {
     wait::until_ok("the other link goes on", LIMIT, pings)?;
     lab.carrier("one", "eth0", true)?;
     ends_clean(&daemon, one, &before)
+}
+
+fn a_client_with_two_links_sends_where_members_are() -> Result<()> {
+    let lab = Lab::builder("two-links")
+        .switch("left")
+        .switch("right")
+        .host("two")
+        .link("left", &["10.15.46.2/24", "fd15:46::2/64"])
+        .link("right", &["10.15.47.2/24", "fd15:47::2/64"])
+        .host("l")
+        .link("left", &["10.15.46.1/24", "fd15:46::1/64"])
+        .host("r")
+        .link("right", &["10.15.47.1/24", "fd15:47::1/64"])
+        .build()?;
+    let two = lab.host("two");
+    let before = kernel(two)?;
+    two.write(
+        "/tmp/hamp.toml",
+        "[node]\ninterfaces = [\"eth0\", \"eth1\"]\nhello_ms = 100\n[client]\n",
+    )?;
+    let client = start(two)?;
+    let leads_to = |interface: &str| {
+        wait::until_ok("the way to the member", LIMIT, || {
+            for anycast in ["198.18.0.1", "2001:2:0:1546::1"] {
+                let route = two.sh(&format!("ip route get {anycast}"))?;
+                ensure!(route.contains(&format!("dev {interface} ")), "{route}");
+                two.run(&["ping", "-c1", "-W1", anycast])?.ok()?;
+            }
+            Ok(())
+        })
+    };
+    let right = member(lab.host("r"))?;
+    leads_to("eth1")?;
+    let left = member(lab.host("l"))?;
+    leads_to("eth0")?;
+    left.terminate(LIMIT)?;
+    leads_to("eth1")?;
+    right.terminate(LIMIT)?;
+    ends_clean(&client, two, &before)
 }
 
 fn many_addresses_are_served_and_gone() -> Result<()> {

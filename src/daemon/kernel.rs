@@ -80,7 +80,8 @@ impl Kernel {
             Event::Neighbour { link, address, mac } => {
                 self.neighbour(now, *link, *address, *mac).await
             }
-            Event::Member { .. } | Event::Owner { .. } | Event::Rejoined { .. } => Ok(()),
+            Event::Member { link, id, change } => self.follow_member(*link, *id, *change).await,
+            Event::Owner { .. } | Event::Rejoined { .. } => Ok(()),
         }
     }
 
@@ -203,7 +204,7 @@ impl Kernel {
                 .is_some_and(|link| link.routes(prefix));
             if !wanted {
                 tracing::info!(%prefix, ifindex, "route of an earlier daemon swept");
-                self.netlink.remove_route(prefix, ifindex).await?;
+                self.netlink.remove_route(prefix, ifindex, None).await?;
             }
         }
         for prefix in self.netlink.holdings().await? {

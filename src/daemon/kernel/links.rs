@@ -1,6 +1,6 @@
 //! Links: taps, groups, rules and routes follow what the kernel says of the interfaces.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -14,11 +14,14 @@ use crate::linux::groups::Groups;
 use crate::linux::netlink::Link;
 use crate::linux::packet::{FRAME_BYTES, Tap};
 use crate::linux::sysctl;
-use crate::node::{LinkId, LinkState};
-use crate::wire::PORT;
+use crate::node::{Change, LinkId, LinkState};
+use crate::wire::{MemberId, PORT};
 
-/// Metric of the class's routes: behind a route that an administrator sets.
+/// Metric of the class's routes: behind a route that an administrator sets. Each link adds its
+/// place in the configuration.
 const METRIC: u32 = 1546;
+/// What the metric is more on a link where no member is known.
+const NO_MEMBER: u32 = 1000;
 
 /// A configured interface that exists.
 #[derive(Debug)]
@@ -27,15 +30,17 @@ pub(super) struct Attached {
     pub(super) tap: Arc<Tap>,
     pub(super) groups: Groups,
     state: Option<LinkState>,
-    /// The class's prefixes that have a route here.
-    routed: BTreeSet<Prefix>,
+    /// The class's prefixes that have a route here, and its metric.
+    routed: BTreeMap<Prefix, u32>,
+    /// The members that are known to live here.
+    members: BTreeSet<MemberId>,
     reader: JoinHandle<()>,
 }
 
 impl Attached {
     /// Whether the class's `prefix` has its route through this link.
     pub(super) fn routes(&self, prefix: Prefix) -> bool {
-        self.routed.contains(&prefix)
+        self.routed.contains_key(&prefix)
     }
 }
 
@@ -95,6 +100,9 @@ impl Kernel {
                     tracing::warn!(link = attached.name, %error, "IPv6 group not joined");
                 }
                 attached.state = state;
+                if state.is_none() {
+                    attached.members.clear();
+                }
                 changes.push((id, state));
                 self.route_class(id).await?;
             }
@@ -137,6 +145,27 @@ impl Kernel {
         usable.then_some(state)
     }
 
+    /// A client sends where members are: the metric of a link's routes follows them.
+    pub(super) async fn follow_member(
+        &mut self,
+        link: LinkId,
+        id: MemberId,
+        change: Change,
+    ) -> Result<(), Failure> {
+        let Some(attached) = self.links.get_mut(&link) else {
+            return Ok(());
+        };
+        let before = attached.members.is_empty();
+        match change {
+            Change::Joined | Change::Changed => attached.members.insert(id),
+            Change::Left | Change::Dead => attached.members.remove(&id),
+        };
+        if attached.members.is_empty() == before {
+            return Ok(());
+        }
+        self.route_class(link).await
+    }
+
     /// Makes the class on-link on a client's link, for the families that it has.
     async fn route_class(&mut self, id: LinkId) -> Result<(), Failure> {
         let Some(attached) = self.links.get_mut(&id).filter(|_| self.client) else {
@@ -147,16 +176,32 @@ impl Kernel {
         let Some(state) = attached.state else {
             return Ok(());
         };
+        let place = self
+            .interfaces
+            .iter()
+            .position(|name| *name == attached.name);
+        let place = u32::try_from(place.unwrap_or_default()).unwrap_or_default();
+        let far = if attached.members.is_empty() {
+            NO_MEMBER
+        } else {
+            0
+        };
+        let metric = METRIC + place + far;
         for prefix in self.class.prefixes() {
             let has_family = match prefix {
                 Prefix::V4(_) => state.ipv4.is_some(),
                 Prefix::V6(_) => state.ipv6.is_some(),
             };
             if has_family {
-                self.netlink.add_route(*prefix, id.0, METRIC).await?;
-                attached.routed.insert(*prefix);
-            } else if before.contains(prefix) {
-                self.netlink.remove_route(*prefix, id.0).await?;
+                self.netlink.add_route(*prefix, id.0, metric).await?;
+                attached.routed.insert(*prefix, metric);
+            }
+            let stays = has_family.then_some(metric);
+            if before
+                .get(prefix)
+                .is_some_and(|before| Some(*before) != stays)
+            {
+                self.netlink.remove_route(*prefix, id.0, stays).await?;
             }
         }
         Ok(())
@@ -221,13 +266,13 @@ fn attach(link: &Link, frames: mpsc::Sender<Frame>) -> Result<Option<Attached>, 
     };
     let tap = Arc::new(tap);
     let reader = tokio::spawn(read(LinkId(link.index), Arc::clone(&tap), frames));
-    let routed = BTreeSet::new();
     Ok(Some(Attached {
         name,
         tap,
         groups,
         state: None,
-        routed,
+        routed: BTreeMap::new(),
+        members: BTreeSet::new(),
         reader,
     }))
 }

@@ -42,10 +42,18 @@ impl Netlink {
         Ok(removed)
     }
 
-    /// Removes one route of ours; not having it is no error.
-    pub async fn remove_route(&self, prefix: Prefix, ifindex: u32) -> Result<(), Error> {
+    /// Removes our routes to `prefix` through an interface, but for the one with the metric
+    /// `keep`; not having any is no error.
+    pub async fn remove_route(
+        &self,
+        prefix: Prefix,
+        ifindex: u32,
+        keep: Option<u32>,
+    ) -> Result<(), Error> {
         for ours in self.our_routes().await? {
-            if destination(&ours) == Some(prefix) && interface(&ours) == Some(ifindex) {
+            let through = destination(&ours) == Some(prefix) && interface(&ours) == Some(ifindex);
+            let kept = keep.map(RouteAttribute::Priority);
+            if through && !kept.is_some_and(|kept| ours.attributes.contains(&kept)) {
                 match self.handle.route().del(ours).execute().await {
                     Ok(()) => {}
                     Err(error) => match Error::new(format!("remove route {prefix}"), error) {
