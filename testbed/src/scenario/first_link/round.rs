@@ -31,9 +31,10 @@ pub(super) struct Round<'a> {
     hello: Duration,
     members: Vec<Member>,
     client: Option<Process>,
-    /// `ip -batch` on the stock host, and when it last forgot.
+    /// `ip -batch` on the stock host.
     forgets: Option<(Process, ChildStdin)>,
-    forgot: Instant,
+    /// When it last forgot its entries, and whether nothing else happened then.
+    forgot: (Instant, bool),
     ended: Ended,
     loads: Vec<Load>,
     capture: Option<Capture>,
@@ -106,7 +107,7 @@ impl<'a> Round<'a> {
             members: members.into(),
             client: None,
             forgets: None,
-            forgot: Instant::now(),
+            forgot: (Instant::now(), true),
             ended: Ended::default(),
             loads: Vec::new(),
             capture: Some(capture),
@@ -218,7 +219,7 @@ impl<'a> Round<'a> {
         )?);
         let argv = ["ip", "-force", "-batch", "-"];
         self.forgets = Some(self.lab.host("stock").spawn_fed("forgets", &argv)?);
-        self.forgot = Instant::now();
+        self.forgot = (Instant::now(), true);
         Ok(())
     }
 

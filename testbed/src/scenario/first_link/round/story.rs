@@ -136,7 +136,7 @@ impl Round<'_> {
             let left = time.saturating_sub(start.elapsed());
             self.options
                 .stay(left.min(Duration::from_millis(100)), || self.tick(view))?;
-            self.forget(watch::FORGETS_AT_LAST)?;
+            self.forget(false)?;
             if left.is_zero() {
                 return Ok(());
             }

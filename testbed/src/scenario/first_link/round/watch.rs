@@ -4,10 +4,11 @@ use std::io::Write as _;
 
 use super::*;
 
-/// The least time between two moments in which the stock host forgets.
-pub(super) const FORGETS: Duration = Duration::from_millis(1750);
-/// And the longest, whatever happens in the story.
-pub(super) const FORGETS_AT_LAST: Duration = Duration::from_millis(2500);
+/// The least time between two moments in which the stock host forgets, after one whose question
+/// was answered at once.
+const FORGETS: Duration = Duration::from_millis(1750);
+/// The least time after one whose question may have been repeated twice, about 1.02 s apart.
+const FORGETS_LATER: Duration = Duration::from_secs(4);
 
 impl Round<'_> {
     /// Waits until the member is back and known, and one member answers; then stays for a while.
@@ -21,26 +22,32 @@ impl Round<'_> {
         self.answers_status(name)?;
         self.settle(view, "recovery", MEMBERS.len(), &["client", name])?;
         self.settled_now();
-        self.forget(FORGETS)?;
+        self.forget(true)?;
         self.stay(view, settle)
     }
 
-    /// Makes the stock host forget its entries, so that it asks again, unless it did so less than
-    /// `least` ago.
+    /// Makes the stock host forget its entries, so that it asks again, unless it is too early;
+    /// `calm` if nothing is happening and its question will be answered at once.
     ///
     /// Members count a host's questions: two less than 1.5 s apart are a first one and its retry,
     /// which the next rank answers too. A host that really forgets asks less often than that, and
     /// this one so much less that a member that is late to read the one question does not take
     /// the next for its retry.
-    pub(super) fn forget(&mut self, least: Duration) -> Result<()> {
+    pub(super) fn forget(&mut self, calm: bool) -> Result<()> {
+        let (when, was_calm) = self.forgot;
+        let least = if calm && was_calm {
+            FORGETS
+        } else {
+            FORGETS_LATER
+        };
         if let Some((_, input)) = &mut self.forgets
-            && self.forgot.elapsed() >= least
+            && when.elapsed() >= least
         {
             let lines = format!("neigh del {A4} dev eth0\nneigh del {A6} dev eth0\n");
             input
                 .write_all(lines.as_bytes())
                 .context("tell the stock host to forget")?;
-            self.forgot = Instant::now();
+            self.forgot = (Instant::now(), calm);
         }
         Ok(())
     }
