@@ -886,6 +886,18 @@ fn a_member_whose_link_comes_back_is_another() {
 }
 
 #[test]
+fn a_link_that_was_removed_comes_back_as_another_life() {
+    let mut net = pair();
+    let (now, state) = (net.now, net.hosts[0].state);
+    net.hosts[0].node.remove_link(now, LINK);
+    assert_eq!(net.hosts[0].node.links().count(), 0);
+    net.hosts[0].node.handle_link(now, LINK, Some(state));
+    net.run_for(SECOND);
+    assert_eq!(net.ignored(1, Reason::Replay), 0);
+    assert_eq!(known(&net).len(), 2);
+}
+
+#[test]
 fn options_of_a_join_reach_the_others() {
     let mut net = pair();
     let options = JoinOptions {

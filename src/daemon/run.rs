@@ -284,7 +284,11 @@ impl Daemon {
                 ),
                 None => tracing::info!(link = self.kernel.name(link), "link down"),
             }
-            self.node.handle_link(clock::now(), link, state);
+            if self.kernel.has(link) {
+                self.node.handle_link(clock::now(), link, state);
+            } else {
+                self.node.remove_link(clock::now(), link);
+            }
         }
         Ok(())
     }

@@ -229,6 +229,15 @@ impl Node {
         self.advance(now, id);
     }
 
+    /// A link is gone for good; under another number, the same interface is another link.
+    pub fn remove_link(&mut self, now: Instant, id: LinkId) {
+        self.handle_link(now, id, None);
+        if let Some(link) = self.links.remove(&id) {
+            // That other link has the same member, in a new life.
+            self.epoch = self.epoch.max(link.member().epoch()) + 1;
+        }
+    }
+
     /// A frame was seen on a link: ARP, neighbour discovery or a message of ours. `outgoing`
     /// tells that our own kernel sent it.
     pub fn handle_frame(&mut self, now: Instant, id: LinkId, frame: &[u8], outgoing: bool) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{Frame, HIDDEN, Kernel};
+use super::{Frame, HIDDEN, Held, Kernel};
 use crate::addr::Prefix;
 use crate::daemon::{Failure, exit};
 use crate::linux::groups::Groups;
@@ -68,6 +68,13 @@ impl Kernel {
             }
             stays
         });
+        for (gone, _) in &changes {
+            let served = |held: &Held| held.links.contains(gone);
+            let prefixes = self.held.iter().filter(|(_, held)| served(held));
+            for prefix in prefixes.map(|(prefix, _)| *prefix).collect::<Vec<_>>() {
+                self.withdraw(*gone, prefix).await?;
+            }
+        }
         for link in wanted {
             let id = LinkId(link.index);
             if !link.ethernet {
@@ -111,6 +118,11 @@ impl Kernel {
             self.set_unicast()?;
         }
         Ok(changes)
+    }
+
+    /// Whether a link is there.
+    pub fn has(&self, link: LinkId) -> bool {
+        self.links.contains_key(&link)
     }
 
     /// Names of configured interfaces that do not exist.
