@@ -53,6 +53,10 @@ fn main() -> ExitCode {
             many_addresses_are_served_and_gone,
         ),
         ("a_second_daemon_is_refused", a_second_daemon_is_refused),
+        (
+            "strangers_do_not_keep_the_administrator_waiting",
+            strangers_do_not_keep_the_administrator_waiting,
+        ),
         ("what_is_missing_is_named", what_is_missing_is_named),
         (
             "a_host_without_ipv6_serves_ipv4",
@@ -340,6 +344,7 @@ fn links_come_and_go_while_it_runs() -> Result<()> {
     wait::until_ok("eth0 is absent", LIMIT, || {
         let status = report(one, &["status"])?;
         ensure!(status["absent_interfaces"][0] == "eth0", "{status:#}");
+        ensure!(status["links"] == serde_json::json!([]), "{status:#}");
         Ok(())
     })?;
     one.sh("ip link set old0 down; ip link set old0 name eth0; ip link set eth0 up; \
@@ -514,6 +519,43 @@ fn a_second_daemon_is_refused() -> Result<()> {
     }
     serving(one, 3).context("the first is unharmed")?;
     drop(first);
+    Ok(())
+}
+
+fn strangers_do_not_keep_the_administrator_waiting() -> Result<()> {
+    let lab = lab()?;
+    let one = lab.host("one");
+    let daemon = member(one)?;
+    serving(one, 3)?;
+    let nobody = ["setpriv", "--reuid=65534", "--clear-groups"];
+    if !one
+        .run(&[&nobody[..], &["true"]].concat())?
+        .status
+        .success()
+    {
+        // In a user namespace of one user there are no strangers.
+        return Ok(());
+    }
+    let hold = "use Socket; my @held;
+        for (1..64) {
+            socket(my $socket, AF_UNIX, SOCK_STREAM, 0);
+            connect($socket, pack('S a*', AF_UNIX, \"\\0hamp\")) or die $!;
+            push @held, $socket;
+        }
+        $| = 1; print \"held\\n\"; sleep 60;";
+    let holder = one.spawn("holder", &[&nobody[..], &["perl", "-e", hold]].concat())?;
+    wait::until_ok("the connections are held", LIMIT, || {
+        ensure!(one.read(holder.log())?.contains("held"), "not yet");
+        Ok(())
+    })?;
+    let began = Instant::now();
+    report(one, &["members"])?;
+    ensure!(
+        began.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        began.elapsed()
+    );
+    drop((holder, daemon));
     Ok(())
 }
 

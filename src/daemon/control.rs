@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, TryAcquireError, mpsc, oneshot};
 
 use super::{Failure, exit};
 use crate::addr::Prefix;
@@ -24,6 +24,8 @@ use crate::addr::Prefix;
 const REQUEST_BYTES: u64 = 4096;
 /// Connections that are served at a time; more wait in the listener's queue.
 const CONNECTIONS: usize = 16;
+/// Connections of users who may not command the daemon, at a time; more are closed.
+const FOREIGN_CONNECTIONS: usize = 4;
 /// How long a connection may take over its request, and the daemon over its answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -142,12 +144,21 @@ fn address(name: &str) -> io::Result<SocketAddr> {
 
 async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let foreign = Arc::new(Semaphore::new(FOREIGN_CONNECTIONS));
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
             Ok((stream, _)) => {
+                // Who may not command does not keep those who may waiting.
+                let place = if stream.peer_cred().is_ok_and(|peer| commands(peer.uid())) {
+                    places.clone().acquire_owned().await
+                } else {
+                    match foreign.clone().try_acquire_owned() {
+                        Err(TryAcquireError::NoPermits) => continue,
+                        Err(TryAcquireError::Closed) => return,
+                        Ok(place) => Ok(place),
+                    }
+                };
+                let Ok(place) = place else { return };
                 let calls = calls.clone();
                 tokio::spawn(async move {
                     let served = tokio::time::timeout(2 * PATIENCE, serve(stream, calls)).await;
@@ -166,10 +177,14 @@ async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>) {
     }
 }
 
+/// Whether a user may command this daemon.
+fn commands(user: u32) -> bool {
+    user == 0 || user == nix::unistd::geteuid().as_raw()
+}
+
 /// Answers request after request until the peer is done, or for one that errs.
 async fn serve(mut stream: UnixStream, calls: mpsc::Sender<Call>) -> io::Result<()> {
     let peer = stream.peer_cred()?.uid();
-    let own = nix::unistd::geteuid().as_raw();
     let (reader, mut writer) = stream.split();
     let mut reader = tokio::io::BufReader::new(reader);
     loop {
@@ -177,7 +192,7 @@ async fn serve(mut stream: UnixStream, calls: mpsc::Sender<Call>) -> io::Result<
         let read = (&mut reader).take(REQUEST_BYTES).read_line(&mut line).await;
         let answer = match read {
             Ok(0) => return Ok(()),
-            Ok(_) if peer != 0 && peer != own => {
+            Ok(_) if !commands(peer) => {
                 let message = format!("user {peer} may not command this daemon");
                 refusal(
                     &Failure::new(exit::PRIVILEGE, message).with_remedy("run it as root (sudo)"),
