@@ -690,6 +690,29 @@ fn a_query_is_answered_in_full_within_the_maximum_response() {
 }
 
 #[test]
+fn the_second_copy_of_a_query_draws_no_second_answer() {
+    let mut net = pair();
+    let (since, before) = (net.now, net.ignored(0, Reason::Duplicate));
+    let asker = host_state(77);
+    let asked = query(last_statement(&net).0, 5, Duration::ZERO).encode();
+    for source in [asker.ipv4.unwrap().into(), asker.ipv6.unwrap().into()] {
+        net.inject(None, &frame::message(asker.mac, source, &asked));
+        // The first copy is answered before the second arrives.
+        net.run_for(20 * MILLI);
+    }
+    //= docs/spec/membership.md#transport
+    //= type=test
+    //# A receiver MUST ignore the second copy of a message.
+    assert_eq!(net.ignored(0, Reason::Duplicate), before + 1);
+    net.run_for(500 * MILLI);
+    let nonces: Vec<_> = answers(&net, since)
+        .into_iter()
+        .map(|(_, nonces)| nonces)
+        .collect();
+    assert_eq!(nonces, [[[5; 8]]]);
+}
+
+#[test]
 fn a_query_to_somebody_else_is_not_answered() {
     let mut net = pair();
     let since = net.now;

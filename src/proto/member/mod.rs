@@ -121,6 +121,8 @@ pub struct Member {
     answer_at: Option<Instant>,
     answered: Option<Instant>,
     nonces: Vec<[u8; 8]>,
+    /// The nonces of the last queries, to know their second copies by; at most [`MAX_NONCES`].
+    asked: VecDeque<[u8; 8]>,
     speech: VecDeque<Speech>,
     events: VecDeque<MemberEvent>,
 }
@@ -154,6 +156,7 @@ impl Member {
             answer_at: None,
             answered: None,
             nonces: Vec::new(),
+            asked: VecDeque::new(),
             speech: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -284,12 +287,19 @@ impl Member {
         if self.phase != Phase::Active {
             return Err(Reason::NotMember);
         }
+        //= docs/spec/membership.md#transport
+        //# A receiver MUST ignore the second copy of a message.
+        if self.asked.contains(&query.nonce) {
+            return Err(Reason::Duplicate);
+        }
         // The answer carries no more, so it does not wait for more: who asked in vain asks again.
         if self.nonces.len() == MAX_NONCES {
             self.answer_by(now);
             return Err(Reason::RateLimited);
         }
         self.nonces.push(query.nonce);
+        self.asked.truncate(MAX_NONCES - 1);
+        self.asked.push_front(query.nonce);
         //= docs/spec/membership.md#query
         //# A member MUST answer a query to it or to everybody with a full report, at a random time
         //# within the maximum response.
