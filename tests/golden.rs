@@ -342,6 +342,10 @@ fn a_statement_out_of_range_is_refused() {
     ] {
         let mut bad = good.to_vec();
         bad[at..at + bytes.len()].copy_from_slice(bytes);
+        //= docs/spec/membership.md#header
+        //= type=test
+        //# A receiver MUST ignore a message that ends before its fields do, goes on after them, or has a
+        //# field outside the range stated here.
         assert!(
             matches!(Message::decode(&bad), Err(Error::Field(_))),
             "{what}"

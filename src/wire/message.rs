@@ -159,6 +159,9 @@ impl Message {
             },
             _ => return Ok(unknown),
         };
+        //= docs/spec/membership.md#header
+        //# A receiver MUST ignore a message that ends before its fields do, goes on after them, or
+        //# has a field outside the range stated here.
         reader.finish()?;
         Ok(message)
     }

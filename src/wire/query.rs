@@ -10,7 +10,7 @@ use super::{Error, MemberId, MessageOption};
 pub struct Query {
     /// Start of the asker's life: larger than every earlier one of the same asker.
     pub epoch: u64,
-    /// Grows with each message of an epoch.
+    /// Grows with each query of an epoch.
     pub counter: u32,
     /// Who is asked; [`MemberId::EVERYBODY`] for all.
     pub target: MemberId,

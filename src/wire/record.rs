@@ -18,8 +18,8 @@ pub struct Record {
     pub scope: Scope,
     /// Higher is preferred.
     pub preference: u16,
-    /// How long the record stands after the last sign of life, in milliseconds on the wire;
-    /// zero withdraws it.
+    /// How long a router may keep the record after the last sign of life, in milliseconds on the
+    /// wire; hosts on the link go by the dead time. Zero withdraws it.
     pub lifetime: Duration,
     /// Version of the data that the service answers from, where it has one.
     pub serial: Option<u32>,

@@ -25,7 +25,7 @@ pub struct Statement {
     pub interface: u32,
     /// Start of the member's life on this link: larger than every earlier one.
     pub epoch: u64,
-    /// Grows with each statement and query of an epoch.
+    /// Grows with each statement of an epoch.
     pub counter: u32,
     /// The member's time since its epoch began, in milliseconds on the wire.
     pub time: Duration,
@@ -124,6 +124,9 @@ impl Statement {
             base: reader.u32()?,
             length: reader.u32()?,
         };
+        //= docs/spec/membership.md#header
+        //# A receiver MUST ignore a message that ends before its fields do, goes on after them, or
+        //# has a field outside the range stated here.
         if !HELLO_INTERVALS.contains(&hello_interval) || dead_hellos == 0 {
             return Err(Error::Field("hello timer"));
         }
