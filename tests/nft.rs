@@ -16,7 +16,7 @@ use std::time::Duration;
 use hamp::addr::{Class, Prefix};
 use hamp::linux::nft::connections::{Connection, connections, counters};
 use hamp::linux::nft::session::LIFE;
-use hamp::linux::nft::{self, Error, Session, Tables, member};
+use hamp::linux::nft::{self, Error, Session, Tables, client, member};
 use hamp::proto::rebind::{Flags, Segment};
 use hamp::wire::frame;
 use netns::{in_namespace, sh, wait_until};
@@ -283,6 +283,39 @@ fn a_member_reaches_its_own_anycast_address() {
         let silence = TcpStream::connect_timeout(&at(not_served, 80), Duration::from_millis(100));
         assert_eq!(silence.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
     }
+}
+
+#[test]
+fn ports_are_used_again_without_delay_by_every_address() {
+    if !in_namespace("ports_are_used_again_without_delay_by_every_address") {
+        return;
+    }
+    let mut tables = member_tables();
+    tables.load_client().unwrap();
+    tables.lease(&prefixes(&SERVED), LONG).unwrap();
+    for [own, alone, inside, ..] in FAMILIES {
+        let listener = TcpListener::bind((own, 80)).unwrap();
+        for number in 0..1_500 {
+            let to = at(if number % 2 == 0 { alone } else { inside }, 80);
+            let client = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
+            // From one address, so that both share its ports; each in turn, and again.
+            client.set_reuse_address(true).unwrap();
+            client.bind(&at(own, 40_000 + number / 3).into()).unwrap();
+            // A SYN that has to be repeated waits for longer.
+            let connected = client.connect_timeout(&to.into(), Duration::from_millis(900));
+            connected.unwrap_or_else(|e| panic!("{number} to {to}: {e}"));
+            let mut client = TcpStream::from(client);
+            let (mut served, _) = listener.accept().unwrap();
+            served.write_all(b"x").unwrap();
+            client.read_exact(&mut [0]).unwrap();
+            Socket::from(client)
+                .set_linger(Some(Duration::ZERO))
+                .unwrap();
+        }
+    }
+    let counted = counters(client::TABLE).unwrap();
+    let count = |what: &str| counted.iter().find(|(name, _)| name == what).unwrap().1;
+    assert_eq!((count("bound"), count("full")), (3_000, 0));
 }
 
 #[test]

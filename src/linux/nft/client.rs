@@ -28,7 +28,8 @@
 //! or else after five days, as in the kernel's own connection tracking; sending renews the ones in
 //! use (one segment in 64). The maps are no larger than they are because the kernel makes room
 //! for all of a map at once, 1 MiB each, and looks through it every second. (What is deleted
-//! counts until then; a longer `gc-interval` would let a busy client run into the limit.)
+//! counts until then; a longer `gc-interval` would let a busy client run into the limit. The same
+//! ports for more than sixteen connections in that second are refused an entry, too.)
 
 use super::family::{BOTH, Family};
 use crate::addr::Class;
