@@ -403,6 +403,7 @@ fn members_and_records_are_bounded() {
     let limits = Limits {
         members: 2,
         records: 3,
+        all_records: 6,
     };
     let mut receiver = Node::new(
         Config {
@@ -441,6 +442,53 @@ fn members_and_records_are_bounded() {
     assert_eq!(hear(2, 3), (1, 1));
     assert_eq!(hear(3, 3), (2, 1));
     assert_eq!(hear(4, 1), (2, 2), "too many members");
+}
+
+#[test]
+fn one_that_only_says_that_it_will_be_silent_for_hours_makes_place() {
+    let limits = Limits {
+        members: 2,
+        records: 4,
+        all_records: 5,
+    };
+    let config = Config {
+        limits,
+        ..Config::default()
+    };
+    let mut receiver = Node::new(config, [9; 32], 1);
+    let start = Instant::from_millis(1_000);
+    receiver.handle_link(start, LINK, Some(host_state(9)));
+    let (_, template) = last_statement(&pair());
+    let mut hear = |after: Duration, number: u8, records: u8| {
+        let state = host_state(number);
+        let records = (0..records).map(|low| record(&format!("198.18.0.{low}/32")));
+        let mut statement = next(template.clone(), FULL, records.collect());
+        (statement.mac, statement.ipv4, statement.ipv6) = (state.mac, state.ipv4, state.ipv6);
+        (statement.hello_interval, statement.dead_hellos) = (60 * SECOND, 255);
+        let message = as_message(MemberId([number; 16]), statement).encode();
+        let frame = frame::message(state.mac, state.ipv4.unwrap().into(), &message);
+        receiver.handle_frame(start + after, LINK, &frame, false);
+        let (_, link) = receiver.links().next().unwrap();
+        link.peers().map(|(id, _)| id.0[0]).collect::<Vec<_>>()
+    };
+    assert_eq!(hear(Duration::ZERO, 1, 4), [1]);
+    assert_eq!(
+        hear(SECOND, 2, 3),
+        [1],
+        "more than is left, and than its share"
+    );
+    assert_eq!(hear(SECOND, 2, 2), [1, 2], "its share is its own");
+    //= docs/spec/membership.md#statement
+    //= type=test
+    //# A receiver that has no place for a new member MUST forget the one that was silent for longest, if
+    //# that is longer than its own dead time.
+    assert_eq!(hear(2 * SECOND, 3, 1), [1, 2]);
+    assert_eq!(
+        hear(3 * SECOND, 3, 5),
+        [1, 2],
+        "what is refused changes nothing"
+    );
+    assert_eq!(hear(3 * SECOND, 3, 1), [2, 3]);
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub struct Limits {
     pub members: usize,
     /// Records of each peer.
     pub records: usize,
+    /// Records of all peers; an equal share of them is every peer's own.
+    pub all_records: usize,
 }
 
 impl Default for Limits {
@@ -33,6 +35,7 @@ impl Default for Limits {
         Self {
             members: 1024,
             records: 4096,
+            all_records: 16_384,
         }
     }
 }
@@ -146,7 +149,7 @@ impl View {
         if source.mac != statement.mac || !stated.contains(&Some(source.address)) {
             return Err(Reason::ForeignSource);
         }
-        let (known, max_records) = (self.peers.len(), self.limits.records);
+        let (full, max_records) = (self.peers.len() >= self.limits.members, self.room(id));
         if let Some(peer) = self.peers.get(&id) {
             let (newest, this) = (
                 (peer.epoch, peer.counter),
@@ -167,7 +170,7 @@ impl View {
         //= docs/spec/membership.md#statement
         //# A receiver MUST bound the number of members and of records that it keeps, and refuse
         //# what does not fit.
-        } else if known == self.limits.members {
+        } else if full && self.silent(now).is_none() {
             return Err(Reason::TableFull);
         }
         if statement.records.len() > max_records {
@@ -233,6 +236,13 @@ impl View {
                 Err(reason)
             }
         };
+        if full
+            && !self.peers.contains_key(&id)
+            && let Some(silent) = self.silent(now)
+            && let Some(peer) = self.peers.remove(&silent)
+        {
+            self.events.extend(death(silent, &peer));
+        }
         self.peers.insert(id, peer);
         result
     }
@@ -322,16 +332,30 @@ impl View {
             //# A member that was not heard for its dead time is dead, and a receiver MUST forget
             //# it.
             let lives = now < peer.dies_at();
-            if !lives && !peer.records.is_empty() {
-                let gone = gone(&peer.records, &RecordSet::default(), |_| true);
-                events.push_back(PeerEvent {
-                    id: *id,
-                    change: Change::Dead,
-                    gone,
-                });
+            if !lives {
+                events.extend(death(*id, peer));
             }
             lives
         });
+    }
+
+    /// How many records `id` may have.
+    fn room(&self, id: MemberId) -> usize {
+        let others = self.peers.iter().filter(|(other, _)| **other != id);
+        let held: usize = others.map(|(_, peer)| peer.held()).sum();
+        let share = self.limits.all_records / self.limits.members.max(1);
+        let room = self.limits.all_records.saturating_sub(held).max(share);
+        room.min(self.limits.records)
+    }
+
+    /// Who goes before its time when a new peer needs the place: the one that has been silent for
+    /// longest, if that is longer than this host's own dead time.
+    //= docs/spec/membership.md#statement
+    //# A receiver that has no place for a new member MUST forget the one that was silent for longest,
+    //# if that is longer than its own dead time.
+    fn silent(&self, now: Instant) -> Option<MemberId> {
+        let (id, peer) = self.peers.iter().min_by_key(|(_, peer)| peer.heard)?;
+        (now >= peer.heard + self.timing.dead_time()).then_some(*id)
     }
 
     /// When [`Self::handle_timeout`] or [`Self::poll_question`] has something to do.
@@ -367,6 +391,13 @@ impl View {
         self.asked
             .map_or(Instant::ZERO, |asked| asked + self.timing.ask_interval())
     }
+}
+
+/// What to tell when `peer` is dead: nothing, if it served nothing.
+fn death(id: MemberId, peer: &Peer) -> Option<PeerEvent> {
+    let gone = gone(&peer.records, &RecordSet::default(), |_| true);
+    let change = Change::Dead;
+    (!peer.records.is_empty()).then_some(PeerEvent { id, change, gone })
 }
 
 /// The prefixes that were served without draining, and now are not, or cannot be any more.

@@ -73,6 +73,11 @@ impl Peer {
         self.heard + self.timing.dead_time()
     }
 
+    /// How many records are kept of it, those of an incomplete report included.
+    pub(super) fn held(&self) -> usize {
+        self.records.len() + self.parts.1.values().map(Vec::len).sum::<usize>()
+    }
+
     /// The hello index that the peer's clock shows at `now`, by its last statement.
     pub(super) fn expected_index(&self, now: Instant) -> u32 {
         let (at, time) = self.anchor;
