@@ -43,10 +43,12 @@ pub(crate) struct Figures {
     limits: BTreeMap<&'static str, f64>,
 }
 
-/// A median and its range.
+/// A median, the middle half around it, and the whole range.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
     pub(crate) least: f64,
     pub(crate) most: f64,
 }
@@ -58,6 +60,8 @@ impl Spread {
         let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
         Self {
             median: (at(values.len() / 2) + at(values.len().saturating_sub(1) / 2)) / 2.0,
+            low: at(values.len() / 4),
+            high: at((values.len() * 3 / 4).min(values.len().saturating_sub(1))),
             least: at(0),
             most: at(values.len().saturating_sub(1)),
         }
@@ -66,7 +70,9 @@ impl Spread {
     fn json(self) -> Value {
         let round = |value: f64| (value * 10_000.0).round() / 10_000.0;
         json!({
-            "median": round(self.median), "least": round(self.least), "most": round(self.most)
+            "median": round(self.median),
+            "low": round(self.low), "high": round(self.high),
+            "least": round(self.least), "most": round(self.most),
         })
     }
 }
@@ -100,7 +106,11 @@ impl Figures {
         let mut results = Vec::new();
         let mut table = format!(
             "{:<22} {:<10} {:<12} {:>12}  {}\n",
-            "metric", "case", "variant", "median", "ratio (range) to the baseline"
+            "metric",
+            "case",
+            "variant",
+            "median",
+            "ratio to the baseline, middle half of the rounds, range"
         );
         for (&(metric, case), variants) in &self.values {
             let limit = self.limits.get(metric).copied().unwrap_or_default();
@@ -127,7 +137,10 @@ impl Figures {
                     "noise_limit": limit, "quiet": quiet,
                 }));
                 let text = match given {
-                    Some(r) => format!("{:.3} ({:.3} to {:.3})", r.median, r.least, r.most),
+                    Some(r) => format!(
+                        "{:.3}  {:.2} to {:.2}  ({:.2} to {:.2})",
+                        r.median, r.low, r.high, r.least, r.most
+                    ),
                     None if variant == BASELINE => "1".to_owned(),
                     None => format!("not given: noise above {:.0} %", limit * 100.0),
                 };
