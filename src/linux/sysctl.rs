@@ -44,15 +44,6 @@ pub fn set(dir: &mut StateDir, path: &str, value: &str) -> io::Result<()> {
     fs::write(&file, value).map_err(|error| named(&file, &error))
 }
 
-/// Puts one setting back.
-pub fn restore(dir: &mut StateDir, path: &str) -> io::Result<()> {
-    let Some(saved) = dir.state.sysctls.remove(path) else {
-        return Ok(());
-    };
-    put_back(path, &saved)?;
-    dir.save()
-}
-
 /// Puts every saved setting back; which ones were changed by this, and those that would not go
 /// back with the reason. A setting that is gone, with its interface, is done.
 pub fn restore_all(dir: &mut StateDir) -> io::Result<(Vec<String>, Vec<io::Error>)> {
