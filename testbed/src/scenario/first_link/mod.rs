@@ -164,7 +164,8 @@ fn keep(lab: &crate::Lab) -> Result<()> {
 /// The command line that runs `command` in a host, for another terminal of the same user.
 fn look(host: &Host, command: &str) -> String {
     let user = if enter::is_mapped() {
-        " -U --preserve-credentials"
+        // Short for --preserve-credentials, so that the line fits a terminal of 80 columns.
+        " -U --preserve"
     } else {
         ""
     };
