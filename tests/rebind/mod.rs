@@ -265,6 +265,10 @@ fn forged_syn_ack(world: &mut dyn World) {
     talk(world, connection, one);
 }
 
+//= docs/spec/tcp.md#the-client
+//= type=test
+//# A client MUST discard a SYN-ACK or a reset whose source is an anycast address: a connection has
+//# one unicast peer.
 fn anycast_source(world: &mut dyn World) {
     let (connection, syn) = connect(world);
     let Names {

@@ -228,6 +228,9 @@ fn out_chains(f: &Family) -> String {
 
 //= docs/spec/tcp.md#the-client
 //# A SYN-ACK from another member MUST be answered with a reset to that member.
+//= docs/spec/tcp.md#the-client
+//# A client MUST discard a SYN-ACK or a reset whose source is an anycast address: a connection has
+//# one unicast peer.
 fn in_chains(f: &Family, from_class: &str) -> String {
     let Family {
         n, ip, destination, ..
