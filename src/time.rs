@@ -1,7 +1,7 @@
 //! Time as a number.
 //!
 //! Nothing below `daemon` reads a clock: every machine is told the time. An [`Instant`] counts
-//! microseconds from a start that only the runner knows (the machine's boot, or the simulator's
+//! microseconds from a start that only the runner knows (the machine's boot, or a test's
 //! first event), so the same code runs on a kernel's clock and in virtual time. Spans are the
 //! standard library's [`Duration`], which is a number too.
 

@@ -1,9 +1,9 @@
 //! One host: the machines it is configured for, on each of its links.
 //!
-//! A node is the only thing that a runner drives: the daemon over packet sockets, the user-space
-//! stack over smoltcp's devices, the simulator in virtual time. Whole Ethernet frames go in and
-//! out. After each `handle_*` or command, drain [`Node::poll_transmit`] and [`Node::poll_event`],
-//! then sleep until [`Node::poll_timeout`].
+//! A node is the only thing that a runner drives: the daemon over packet sockets, the tests in
+//! virtual time, the fuzzer. Whole Ethernet frames go in and out. After each `handle_*` or
+//! command, drain [`Node::poll_transmit`] and [`Node::poll_event`], then sleep until
+//! [`Node::poll_timeout`].
 
 mod link;
 
@@ -121,7 +121,8 @@ pub struct Transmit {
 /// What the runner has to do, or may tell people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Serve `prefix` on `link`: configure it, open its gate for `lasts`, join its groups.
+    /// Serve `prefix` on `link`: configure it and join its groups. The gate opens with a
+    /// [`Event::Lease`].
     Serve {
         /// Where.
         link: LinkId,
