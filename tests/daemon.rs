@@ -49,6 +49,10 @@ fn main() -> ExitCode {
             a_client_with_two_links_sends_where_members_are,
         ),
         (
+            "a_link_that_is_not_configured_does_not_answer",
+            a_link_that_is_not_configured_does_not_answer,
+        ),
+        (
             "many_addresses_are_served_and_gone",
             many_addresses_are_served_and_gone,
         ),
@@ -456,6 +460,35 @@ fn a_client_with_two_links_sends_where_members_are() -> Result<()> {
     leads_to("eth1")?;
     right.terminate(LIMIT)?;
     ends_clean(&client, two, &before)
+}
+
+fn a_link_that_is_not_configured_does_not_answer() -> Result<()> {
+    let lab = Lab::builder("other-link")
+        .switch("sw")
+        .host("one")
+        .link("sw", &["10.15.46.1/24"])
+        .link("sw", &["10.15.46.3/24"])
+        .host("two")
+        .link("sw", &["10.15.46.2/24"])
+        .build()?;
+    let (one, two) = (lab.host("one"), lab.host("two"));
+    configure(one, "[member]\naddresses = [\"198.18.0.1\"]\n")?;
+    let daemon = start(one)?;
+    serving(one, 1)?;
+    lab.carrier("one", "eth0", false)?;
+    let answered = |address: &str| -> Result<bool> {
+        let asked =
+            format!("ping -c 1 -W 1 {address} >/dev/null || true; ip neighbour show {address}");
+        Ok(two.sh(&asked)?.contains("lladdr"))
+    };
+    two.sh("ip route add 198.18.0.0/16 dev eth0")?;
+    ensure!(answered("10.15.46.3")?, "the other link works");
+    ensure!(
+        !answered("198.18.0.1")?,
+        "the kernel answered by the other link"
+    );
+    drop(daemon);
+    Ok(())
 }
 
 fn many_addresses_are_served_and_gone() -> Result<()> {

@@ -7,6 +7,8 @@
 //!   answers for an anycast address is decided by rank. So requests for the addresses served
 //!   here are hidden, also while a daemon takes over from one that crashed, whose addresses are
 //!   still there. (For IPv6 the kernel answers only for addresses of the link itself.)
+//!   They are hidden on every other link too, in table `arp hamp_link`: such a link may be another
+//!   one of the same segment, and the kernel would answer there for the address on lo.
 //! * **Client.** Neighbour entries for anycast addresses are installed by the daemon, from answers
 //!   that it has judged. So what states or asks with such an address is hidden from the kernel, as
 //!   a lease: without a daemon that renews it the host is a stock host again.
@@ -24,6 +26,8 @@ use crate::addr::{Class, Prefix};
 
 /// The links' table.
 pub const TABLE: &str = "netdev hamp_link";
+/// The table of all other links.
+pub const OTHER_LINKS: &str = "arp hamp_link";
 
 /// Attaches the rules to a link; again, if they are. Its chain goes with the interface.
 pub(super) fn attach(index: u32, interface: &str) -> String {
@@ -72,7 +76,9 @@ pub(super) fn show(prefixes: &[Prefix]) -> String {
 
 fn served(what: &str, prefixes: &[Prefix]) -> String {
     match IPV4.elements(prefixes, "") {
-        Some(elements) => format!("{what} element {TABLE} served4 {{ {elements} }}\n"),
+        Some(elements) => [TABLE, OTHER_LINKS]
+            .map(|table| format!("{what} element {table} served4 {{ {elements} }}\n"))
+            .concat(),
         None => String::new(),
     }
 }
@@ -141,7 +147,23 @@ table {TABLE} {{
 }}
 "#
     );
-    text += &format!("flush set {TABLE} served4\n");
+    text += &format!(
+        r#"add table {OTHER_LINKS}
+flush table {OTHER_LINKS}
+table {OTHER_LINKS} {{
+	comment "hamp, member: addresses that the kernel does not answer for on any link"
+
+	set served4 {{ type ipv4_addr; flags interval; comment "addresses that this host serves"; }}
+
+	chain input {{
+		type filter hook input priority 0; policy accept;
+		arp operation request arp daddr ip @served4 drop
+	}}
+}}
+flush set {OTHER_LINKS} served4
+flush set {TABLE} served4
+"#
+    );
     text += &hide(hidden);
     text += &format!("flush set {TABLE} managed\n");
     text += &IPV4.refill(TABLE, "class", class.prefixes());

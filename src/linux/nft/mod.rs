@@ -4,7 +4,8 @@
 //!   the dead time when its daemon renews nothing any more.
 //! * [`inet hamp_client`](client): the TCP shim. Keeps its connections over a restart and a crash.
 //! * [`netdev hamp_link`](link): the ARP and neighbour discovery that the kernel does not see.
-//!   Starts anew; the client's part ends with its lease.
+//!   Starts anew; the client's part ends with its lease. `arp hamp_link` is its part for the links
+//!   that hamp does not speak on.
 //!
 //! [`Tables`] is what a daemon holds. Every change is one transaction: all of it or nothing.
 
@@ -117,8 +118,11 @@ impl Tables {
     /// Takes the member's and the links' rules away, at the end of a daemon. The client's shim
     /// stays: it carries connections.
     pub fn retire(&mut self) -> Result<(), Error> {
-        self.nft
-            .run(&[member::TABLE, link::TABLE].map(delete).concat())
+        self.nft.run(
+            &[member::TABLE, link::TABLE, link::OTHER_LINKS]
+                .map(delete)
+                .concat(),
+        )
     }
 
     /// Applies a change to prefixes, some at a time: without the right over all namespaces a
@@ -144,7 +148,7 @@ const AT_ONCE: usize = 200;
 
 /// Removes everything of ours, and with it every rebound connection (`hamp clean`).
 pub fn clean() -> Result<(), Error> {
-    let tables = [member::TABLE, client::TABLE, link::TABLE];
+    let tables = [member::TABLE, client::TABLE, link::TABLE, link::OTHER_LINKS];
     Session::start()?.run(&tables.map(delete).concat())
 }
 
