@@ -351,6 +351,8 @@ fn links_come_and_go_while_it_runs() -> Result<()> {
         ensure!(status["links"] == serde_json::json!([]), "{status:#}");
         Ok(())
     })?;
+    let rules = one.sh("nft list table netdev hamp_link")?;
+    ensure!(!rules.contains("hook ingress"), "{rules}");
     one.sh("ip link set old0 down; ip link set old0 name eth0; ip link set eth0 up; \
             ip -6 address replace fd15:46::1/64 dev eth0 nodad; ip address replace 10.15.46.1/24 dev eth0")?;
     phase("active")?;

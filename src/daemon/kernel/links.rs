@@ -69,6 +69,7 @@ impl Kernel {
             stays
         });
         for (gone, _) in &changes {
+            self.tables.detach(gone.0)?;
             let served = |held: &Held| held.links.contains(gone);
             let prefixes = self.held.iter().filter(|(_, held)| served(held));
             for prefix in prefixes.map(|(prefix, _)| *prefix).collect::<Vec<_>>() {

@@ -29,7 +29,7 @@ pub const TABLE: &str = "netdev hamp_link";
 /// The table of all other links.
 pub const OTHER_LINKS: &str = "arp hamp_link";
 
-/// Attaches the rules to a link; again, if they are. Its chain goes with the interface.
+/// Attaches the rules to a link; again, if they are.
 pub(super) fn attach(index: u32, interface: &str) -> String {
     format!(
         "table {TABLE} {{\n\
@@ -42,6 +42,16 @@ pub(super) fn attach(index: u32, interface: &str) -> String {
          add rule {TABLE} link{index} icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} \
          goto hide_nd\n"
     )
+}
+
+/// Removes the chains of a link that is gone. Kernels since 6.16 keep them, and would attach them to
+/// the next interface of that name; earlier ones have removed them with the interface.
+pub(super) fn detach(index: u32) -> String {
+    let chain = |hook| {
+        let chain = format!("chain {TABLE} {hook}{index}");
+        format!("add {chain}\nflush {chain}\ndelete {chain}\n")
+    };
+    chain("link") + &chain("out")
 }
 
 /// Keeps the kernel's unicast probes for anycast addresses from leaving by a link (client).

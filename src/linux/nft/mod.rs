@@ -68,6 +68,11 @@ impl Tables {
         self.nft.run(&link::attach(index, interface))
     }
 
+    /// Takes away what was attached to the interface with this index, which is gone.
+    pub fn detach(&mut self, index: u32) -> Result<(), Error> {
+        self.nft.run(&link::detach(index))
+    }
+
     /// Lets the kernel's entries for anycast addresses end in under a minute on the interface with
     /// this index, also when nobody looks after them any more; again, if it does.
     pub fn end_entries(&mut self, index: u32, interface: &str) -> Result<(), Error> {
