@@ -52,19 +52,22 @@ fn report(records: u8) -> Message {
     }
 }
 
-fn messages(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("message");
+fn hello() -> Message {
     let hello = Hello {
         chain: [3; 8],
         index: 7,
         value: [5; 16],
     };
-    let hello = Message::Hello {
+    Message::Hello {
         member: MemberId([7; 16]),
         hello,
-    };
+    }
+}
+
+fn messages(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("message");
     let sizes = [0, 1, 16, 64].map(|count| (format!("report of {count}"), report(count)));
-    for (name, message) in [("hello".to_owned(), hello)].into_iter().chain(sizes) {
+    for (name, message) in [("hello".to_owned(), hello())].into_iter().chain(sizes) {
         let bytes = message.encode();
         group.throughput(Throughput::Bytes(bytes.len() as u64));
         group.bench_with_input(
@@ -87,16 +90,7 @@ fn messages(criterion: &mut Criterion) {
 fn frames(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("frame");
     let asker = [2, 0, 0, 0, 0, 9];
-    let hello = Hello {
-        chain: [3; 8],
-        index: 7,
-        value: [5; 16],
-    };
-    let hello = Message::Hello {
-        member: MemberId([7; 16]),
-        hello,
-    }
-    .encode();
+    let hello = hello().encode();
     let arp = frame::request(asker, SOURCE, [198, 18, 0, 1].into()).expect("one family");
     let ns = frame::request(
         asker,
