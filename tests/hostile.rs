@@ -5,12 +5,13 @@ mod net;
 use std::time::{Duration, Instant as Clock};
 
 use hamp::node::{Config, Node};
+use hamp::proto::Reason;
 use hamp::proto::record_set::RecordSet;
 use hamp::time::Instant;
 use hamp::wire::frame;
 use hamp::wire::{
-    Authentication, ChainParameters, MemberId, Message, Record, RecordAddress, Scope, Statement,
-    StatementKind,
+    Authentication, ChainParameters, Hello, MemberId, Message, Record, RecordAddress, Scope,
+    Statement, StatementKind,
 };
 use net::{LINK, host_state};
 
@@ -99,4 +100,36 @@ fn thousands_of_prefixes_do_not_hold_a_host_up() {
     }
     // Half a second without optimisation; going through all records for each of them takes minutes.
     assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+#[test]
+fn wrong_hellos_far_ahead_cost_little() {
+    let (mut node, now) = listener(Config::default());
+    let mut statement = report(1, ["198.18.0.1/32".to_owned()].into_iter());
+    statement.time = Duration::from_secs(900);
+    let chain = statement.chain_id(MemberId([1; 16]));
+    let (mac, source) = (statement.mac, statement.ipv4.unwrap());
+    say(&mut node, now, [1; 16], statement);
+    let mut hello = |after: u64, index| {
+        let value = [7; 16];
+        let hello = Hello {
+            chain,
+            index,
+            value,
+        };
+        let member = MemberId([1; 16]);
+        let message = Message::Hello { member, hello }.encode();
+        let frame = frame::message(mac, source.into(), &message);
+        node.handle_frame(now + Duration::from_millis(after), LINK, &frame, false);
+        let count = |reason| node.counters().ignored.get(&reason).copied().unwrap_or(0);
+        [count(Reason::WrongValue), count(Reason::RateLimited)]
+    };
+    //= docs/spec/membership.md#hello
+    //= type=test
+    //# A receiver MUST NOT hash more than 64 times for a hello within 300 ms after one of that member
+    //# whose value was wrong.
+    assert_eq!(hello(0, 900), [1, 0]);
+    assert_eq!(hello(1, 900), [1, 1]);
+    assert_eq!(hello(299, 899), [1, 2]);
+    assert_eq!(hello(300, 900), [2, 2]);
 }

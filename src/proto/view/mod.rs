@@ -15,7 +15,7 @@ use super::random::Random;
 use super::record_set::RecordSet;
 use super::{Reason, Timing};
 use crate::addr::{Class, Prefix};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::frame::Mac;
 use crate::wire::{Hello, MemberId, Record, Statement, StatementKind};
 
@@ -42,6 +42,11 @@ impl Default for Limits {
 
 /// Hellos and members' clocks are compared to whole intervals; a hello may be early by one.
 const INDEX_SLACK: u32 = 1;
+
+/// A hello so many hashes after the last one is not of a member that was heard all along.
+const FAR: u32 = 64;
+/// How long such a hello is not looked at after one with a wrong value.
+const WRONG_PAUSE: Duration = Duration::from_millis(300);
 
 /// Where a message came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -301,13 +306,23 @@ impl View {
             self.ask(id);
             return Err(Reason::IndexBehind);
         }
+        let far = hello.index.saturating_sub(peer.chains[at].1.index()) > FAR;
+        //= docs/spec/membership.md#hello
+        //# A receiver MUST NOT hash more than 64 times for a hello within 300 ms after one of that
+        //# member whose value was wrong.
+        if far && peer.wrong_at.is_some_and(|wrong| now < wrong + WRONG_PAUSE) {
+            return Err(Reason::RateLimited);
+        }
         let (_, tail) = &mut peer.chains[at];
-        tail.advance(id, hello.index, hello.value)
-            .map_err(|refused| match refused {
-                Refused::Old if tail.index() == hello.index => Reason::Duplicate,
-                Refused::Old => Reason::Replay,
-                Refused::Beyond | Refused::Wrong => Reason::WrongValue,
-            })?;
+        let advanced = tail.advance(id, hello.index, hello.value);
+        if advanced == Err(Refused::Wrong) {
+            peer.wrong_at = Some(now);
+        }
+        advanced.map_err(|refused| match refused {
+            Refused::Old if tail.index() == hello.index => Reason::Duplicate,
+            Refused::Old => Reason::Replay,
+            Refused::Beyond | Refused::Wrong => Reason::WrongValue,
+        })?;
         // The sender has moved on: the chains before this one are retired.
         peer.chains.drain(..at);
         peer.heard = now;

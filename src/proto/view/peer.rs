@@ -30,6 +30,8 @@ pub struct Peer {
     /// Parts of a full report that is still incomplete, and its generation.
     pub(super) parts: (u32, BTreeMap<u8, Vec<Record>>),
     pub(super) heard: Instant,
+    /// When a hello had a wrong value last.
+    pub(super) wrong_at: Option<Instant>,
 }
 
 impl Peer {
@@ -112,6 +114,7 @@ impl Peer {
             records: records.unwrap_or_default(),
             parts: (0, BTreeMap::new()),
             heard: now,
+            wrong_at: None,
         }
     }
 
