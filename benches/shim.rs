@@ -23,10 +23,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, anyhow};
 use hamp::addr::{Class, Prefix};
 use hamp::linux::nft::Tables;
+use hamp::proto::random::Random;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use serde_json::json;
-use side_by_side::{AGAIN, BASELINE, Figures, Measured, Metric, Random, Task};
+use side_by_side::{AGAIN, BASELINE, Figures, Measured, Metric, Task};
 use socket2::{Domain, Protocol, Socket, Type};
 use testbed::{Host, Lab};
 
@@ -146,7 +147,7 @@ fn run(options: &Options) -> Result<()> {
     testbed::enter(testbed::Privilege::Auto)?;
     let lab = build()?;
     let mut figures = Figures::default();
-    let mut random = Random(options.seed);
+    let mut random = Random::new(options.seed);
     let amount = &options.amount;
     let progress = |what: &'static str| {
         move |round: usize| eprintln!("{what}: round {round} of {}", amount.rounds)

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use anyhow::Result;
+use hamp::proto::random::Random;
 use serde_json::{Value, json};
 
 /// The variant that the others are compared with.
@@ -88,7 +89,7 @@ impl Figures {
     ) -> Result<()> {
         for round in 0..rounds {
             let mut order: Vec<_> = tasks.iter().collect();
-            random.shuffle(&mut order);
+            shuffle(random, &mut order);
             for task in order {
                 for (metric, value) in (task.run)()? {
                     self.limits.insert(metric.name, metric.noise_limit);
@@ -156,21 +157,9 @@ impl Figures {
     }
 }
 
-/// A small generator (xorshift64*), so that a run's order can be had again from its seed.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            let other = self.next() % (last as u64 + 1);
-            items.swap(last, other as usize);
-        }
+fn shuffle<T>(random: &mut Random, items: &mut [T]) {
+    for last in (1..items.len()).rev() {
+        let other = random.next_u64() % (last as u64 + 1);
+        items.swap(last, other as usize);
     }
 }

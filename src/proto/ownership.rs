@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use siphasher::sip::SipHasher24;
 
 use super::record_set::RecordSet;
-use super::view::{Peer, View};
+use super::view::View;
 use crate::addr::{self, Prefix};
 use crate::time::{Duration, Instant};
 use crate::wire::frame::Mac;
@@ -75,35 +75,60 @@ pub fn score(member: MemberId, address: IpAddr) -> u64 {
     hasher.finish()
 }
 
+/// Whoever holds records on the link: a peer, or this host.
+struct Holder<'a> {
+    id: MemberId,
+    mac: Mac,
+    own: bool,
+    /// Whether it has an IPv4 and an IPv6 address on the link.
+    speaks: [bool; 2],
+    records: &'a RecordSet,
+}
+
+impl Holder<'_> {
+    /// The holder as a candidate for what `record` serves, if it can act for that family at all.
+    fn candidate(&self, prefix: Prefix, record: &Record) -> Option<Candidate> {
+        //= docs/spec/link.md#ranks
+        //# A member MUST NOT be ranked for an address of a family that it has no unicast address of
+        //# on the link.
+        self.speaks[usize::from(prefix.addr().is_ipv6())].then_some(Candidate {
+            id: self.id,
+            mac: self.mac,
+            own: self.own,
+            draining: record.draining,
+            preference: record.preference,
+        })
+    }
+}
+
+fn holders<'a>(own: Option<Own<'a>>, view: &'a View) -> impl Iterator<Item = Holder<'a>> {
+    let peers = view.peers().map(|(id, peer)| Holder {
+        id,
+        mac: peer.mac(),
+        own: false,
+        speaks: [peer.ipv4().is_some(), peer.ipv6().is_some()],
+        records: peer.records(),
+    });
+    peers.chain(own.map(|own| Holder {
+        id: own.id,
+        mac: own.mac,
+        own: true,
+        speaks: [own.ipv4, own.ipv6],
+        records: own.records,
+    }))
+}
+
 /// The members of the longest prefix that contains `target`, best rank first.
 ///
 /// A member without a unicast address of the target's family on the link cannot act for it: it
 /// has no address to answer from.
 pub fn ranks(target: IpAddr, own: Option<Own<'_>>, view: &View) -> Vec<Candidate> {
-    let mut found: Vec<(Prefix, Candidate)> = Vec::new();
-    let candidate = |id, mac, own, record: &Record| Candidate {
-        id,
-        mac,
-        own,
-        draining: record.draining,
-        preference: record.preference,
-    };
-    //= docs/spec/link.md#ranks
-    //# A member MUST NOT be ranked for an address of a family that it has no unicast address of on the
-    //# link.
-    let speaks = |ipv4, ipv6| if target.is_ipv4() { ipv4 } else { ipv6 };
-    let able = |(_, peer): &(MemberId, &Peer)| speaks(peer.ipv4().is_some(), peer.ipv6().is_some());
-    for (id, peer) in view.peers().filter(able) {
-        if let Some((prefix, record)) = peer.records().longest_match(target) {
-            found.push((prefix, candidate(id, peer.mac(), false, record)));
-        }
-    }
-    if let Some(own) = own
-        && speaks(own.ipv4, own.ipv6)
-        && let Some((prefix, record)) = own.records.longest_match(target)
-    {
-        found.push((prefix, candidate(own.id, own.mac, true, record)));
-    }
+    let found: Vec<(Prefix, Candidate)> = holders(own, view)
+        .filter_map(|holder| {
+            let (prefix, record) = holder.records.longest_match(target)?;
+            Some((prefix, holder.candidate(prefix, record)?))
+        })
+        .collect();
     let longest = found.iter().map(|(prefix, _)| prefix.prefix_len()).max();
     let mut ranked: Vec<Candidate> = found
         .into_iter()
@@ -130,25 +155,11 @@ fn order(c: &Candidate, target: IpAddr) -> (bool, Reverse<u16>, Reverse<u64>, Me
 /// all records, since there may be thousands, and a stranger may have sent them.
 fn first_ranks(own: Option<Own<'_>>, view: &View) -> BTreeMap<Prefix, Option<Candidate>> {
     let mut members: BTreeMap<Prefix, Vec<Candidate>> = BTreeMap::new();
-    let mut add = |speaks: [bool; 2], records: &RecordSet, id, mac, own| {
-        for (prefix, record) in records.prefixes() {
-            let able = speaks[usize::from(prefix.addr().is_ipv6())];
-            let candidate = able.then_some(Candidate {
-                id,
-                mac,
-                own,
-                draining: record.draining,
-                preference: record.preference,
-            });
+    for holder in holders(own, view) {
+        for (prefix, record) in holder.records.prefixes() {
+            let candidate = holder.candidate(prefix, record);
             members.entry(prefix).or_default().extend(candidate);
         }
-    };
-    for (id, peer) in view.peers() {
-        let speaks = [peer.ipv4().is_some(), peer.ipv6().is_some()];
-        add(speaks, peer.records(), id, peer.mac(), false);
-    }
-    if let Some(own) = own {
-        add([own.ipv4, own.ipv6], own.records, own.id, own.mac, true);
     }
     let lengths: BTreeSet<u8> = members.keys().map(Prefix::prefix_len).collect();
     let first = |target: IpAddr| {

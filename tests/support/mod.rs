@@ -3,19 +3,17 @@
 
 pub mod golden;
 
-/// A small generator of its own (xorshift64*), so that a failure can be run again from its seed.
-pub struct Random(u64);
+/// The protocol's generator, so that a failure can be run again from its seed, and what tests draw
+/// from it.
+pub struct Random(hamp::proto::random::Random);
 
 impl Random {
     pub fn new(seed: u64) -> Self {
-        Self(seed.max(1))
+        Self(hamp::proto::random::Random::new(seed))
     }
 
     pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+        self.0.next_u64()
     }
 
     /// A number below `bound`, which is not zero.
