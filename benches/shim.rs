@@ -29,7 +29,7 @@ use nix::unistd::Pid;
 use serde_json::json;
 use side_by_side::{AGAIN, BASELINE, Figures, Measured, Metric, Task};
 use socket2::{Domain, Protocol, Socket, Type};
-use testbed::{Host, Lab};
+use testbed::{Host, Lab, Topology};
 
 const SHIM: &str = "shim";
 const BYSTANDER: &str = "bystander";
@@ -216,16 +216,16 @@ fn run(options: &Options) -> Result<()> {
 
 /// The three pairs, and the rules in one of them.
 fn build() -> Result<Lab> {
-    let mut builder = Lab::builder("shim");
+    let mut topology = Topology::new("shim");
     for pair in ["plain", "again", "shim"] {
-        builder = builder
+        topology = topology
             .switch(&format!("{pair}-w"))
             .host(&format!("{pair}-c"))
             .link(&format!("{pair}-w"), &["10.15.46.1/24", "fd15:46::1/64"])
             .host(&format!("{pair}-s"))
             .link(&format!("{pair}-w"), &["10.15.46.2/24", "fd15:46::2/64"]);
     }
-    let lab = builder.build()?;
+    let lab = Lab::new(&topology)?;
     let (client, server) = (lab.host("shim-c"), lab.host("shim-s"));
     let mac = |host: &Host| {
         host.interfaces()[0]

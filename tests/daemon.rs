@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use testbed::{Host, Lab, Process, wait};
+use testbed::{Host, Lab, Process, Topology, wait};
 
 /// Longer than any wait here takes on a busy machine.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -97,13 +97,13 @@ fn main() -> ExitCode {
 const ADDRESSES: &str = r#"addresses = ["198.18.0.1", "198.18.7.0/24", "2001:2:0:1546::1"]"#;
 
 fn lab() -> Result<Lab> {
-    Lab::builder("daemon")
+    let pair = Topology::new("daemon")
         .switch("sw")
         .host("one")
         .link("sw", &["10.15.46.1/24", "fd15:46::1/64"])
         .host("two")
-        .link("sw", &["10.15.46.2/24", "fd15:46::2/64"])
-        .build()
+        .link("sw", &["10.15.46.2/24", "fd15:46::2/64"]);
+    Lab::new(&pair)
 }
 
 /// Writes a configuration with fast hellos and these tables.
@@ -365,7 +365,7 @@ fn links_come_and_go_while_it_runs() -> Result<()> {
 }
 
 fn a_host_with_two_links_serves_on_both() -> Result<()> {
-    let lab = Lab::builder("two-links")
+    let topology = Topology::new("two-links")
         .switch("left")
         .switch("right")
         .host("one")
@@ -374,8 +374,8 @@ fn a_host_with_two_links_serves_on_both() -> Result<()> {
         .host("l")
         .link("left", &["10.15.46.2/24", "fd15:46::2/64"])
         .host("r")
-        .link("right", &["10.15.47.2/24", "fd15:47::2/64"])
-        .build()?;
+        .link("right", &["10.15.47.2/24", "fd15:47::2/64"]);
+    let lab = Lab::new(&topology)?;
     let one = lab.host("one");
     let before = kernel(one)?;
     one.write(
@@ -426,7 +426,7 @@ fn a_host_with_two_links_serves_on_both() -> Result<()> {
 }
 
 fn a_client_with_two_links_sends_where_members_are() -> Result<()> {
-    let lab = Lab::builder("two-links")
+    let topology = Topology::new("two-links")
         .switch("left")
         .switch("right")
         .host("two")
@@ -435,8 +435,8 @@ fn a_client_with_two_links_sends_where_members_are() -> Result<()> {
         .host("l")
         .link("left", &["10.15.46.1/24", "fd15:46::1/64"])
         .host("r")
-        .link("right", &["10.15.47.1/24", "fd15:47::1/64"])
-        .build()?;
+        .link("right", &["10.15.47.1/24", "fd15:47::1/64"]);
+    let lab = Lab::new(&topology)?;
     let two = lab.host("two");
     let before = kernel(two)?;
     two.write(
@@ -465,14 +465,14 @@ fn a_client_with_two_links_sends_where_members_are() -> Result<()> {
 }
 
 fn a_link_that_is_not_configured_does_not_answer() -> Result<()> {
-    let lab = Lab::builder("other-link")
+    let topology = Topology::new("other-link")
         .switch("sw")
         .host("one")
         .link("sw", &["10.15.46.1/24"])
         .link("sw", &["10.15.46.3/24"])
         .host("two")
-        .link("sw", &["10.15.46.2/24"])
-        .build()?;
+        .link("sw", &["10.15.46.2/24"]);
+    let lab = Lab::new(&topology)?;
     let (one, two) = (lab.host("one"), lab.host("two"));
     configure(one, "[member]\naddresses = [\"198.18.0.1\"]\n")?;
     let daemon = start(one)?;

@@ -133,7 +133,7 @@ impl Capture {
             .iter()
             .flat_map(|h| h.interfaces().iter().map(move |i| (h, i)));
         let links: Vec<Link> = ends
-            .filter(|(_, i)| i.switch == switch)
+            .filter(|(_, i)| i.peer == switch)
             .map(|(h, i)| Link {
                 host: h.name().into(),
                 interface: i.name.clone(),

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::host::PATH;
-use crate::{Lab, Privilege, enter};
+use crate::{Lab, Privilege, Topology, enter};
 
 /// Programs the labs run, with the Debian package of each.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -85,11 +85,11 @@ pub fn look(privilege: Privilege) -> Findings {
         entered.map(|()| format!("as {how}")),
     ));
     if findings.iter().all(|f| f.ok) {
-        let lab = Lab::builder("check")
+        let topology = Topology::new("check")
             .switch("sw")
             .host("a")
             .link("sw", &["10.15.46.1/24"]);
-        match lab.build() {
+        match Lab::new(&topology) {
             Ok(lab) => findings.extend(inside(&lab)),
             Err(error) => findings.push(finding::<String>("a lab of one host", 77, Err(error))),
         }

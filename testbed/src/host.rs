@@ -35,9 +35,9 @@ type Job = Box<dyn FnOnce() + Send>;
 pub struct Interface {
     /// Name in the host: `eth0`, `eth1`, ...
     pub name: String,
-    /// The switch it is plugged into.
-    pub switch: String,
-    /// Name of the switch's port.
+    /// The switch or host at the other end.
+    pub peer: String,
+    /// The name of its interface there.
     pub port: String,
     /// Link-layer address, fixed by the order of hosts and links.
     pub mac: [u8; 6],
@@ -191,6 +191,15 @@ impl Host {
     /// Its ends of links, `eth0` first.
     pub fn interfaces(&self) -> &[Interface] {
         &self.interfaces
+    }
+
+    /// One of its ends of links.
+    ///
+    /// # Errors
+    /// It has none of that name.
+    pub fn interface(&self, name: &str) -> Result<&Interface> {
+        let found = self.interfaces.iter().find(|i| i.name == name);
+        found.with_context(|| format!("{} has no interface {name:?}", self.name))
     }
 
     /// Its first IPv4 or IPv6 address on a link.

@@ -1,4 +1,4 @@
-//! Wiring: which hosts there are, what they are plugged into, and the cable that is pulled.
+//! A topology in kernel namespaces: hosts, wiring, programs, and the cable that is pulled.
 //!
 //! Building is fast because little is started: hosts start side by side, all links are made by one
 //! `ip -batch`, and each host sets its addresses with one more.
@@ -6,124 +6,80 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use ipnet::IpNet;
 
 use crate::host::{Host, Interface, PATH, Starting};
-use crate::process::collect;
+use crate::process::{Process, collect};
+use crate::topology::{End, Kind, Topology, Via};
+
+/// Where a host that runs hamp has its configuration.
+pub const HAMP_CONFIG: &str = "/run/lab/hamp.toml";
+/// What hamp is called among the programs of a host.
+pub const HAMP: &str = "hamp";
 
 /// A running lab. Dropping it ends all hosts.
 #[derive(Debug)]
 pub struct Lab {
-    name: String,
+    topology: Topology,
+    programs: Mutex<Vec<Running>>,
+    // Last: the programs run in them.
     hosts: Vec<Host>,
 }
 
-/// What a lab is to consist of.
-#[derive(Clone, Debug, Default)]
-pub struct Builder {
+/// A program of the topology.
+#[derive(Debug)]
+struct Running {
+    host: String,
     name: String,
-    nodes: Vec<Node>,
+    process: Process,
 }
 
-#[derive(Clone, Debug)]
-struct Node {
-    name: String,
-    switch: bool,
-    links: Vec<(String, Vec<String>)>,
-}
-
-impl Builder {
-    /// Adds an Ethernet switch: a host with a bridge `br0` and a port for each link, named after
-    /// the host at its end.
-    #[must_use]
-    pub fn switch(mut self, name: &str) -> Self {
-        self.nodes.push(Node {
-            name: name.into(),
-            switch: true,
-            links: Vec::new(),
-        });
-        self
-    }
-
-    /// Adds a host; the [`link`](Self::link)s that follow are its.
-    #[must_use]
-    pub fn host(mut self, name: &str) -> Self {
-        self.nodes.push(Node {
-            name: name.into(),
-            switch: false,
-            links: Vec::new(),
-        });
-        self
-    }
-
-    /// Plugs the host named last into a switch, with these addresses (`10.0.0.1/24`, without
-    /// duplicate detection).
-    #[must_use]
-    pub fn link(mut self, switch: &str, addresses: &[&str]) -> Self {
-        if let Some(node) = self.nodes.last_mut() {
-            let addresses = addresses.iter().map(ToString::to_string).collect();
-            node.links.push((switch.into(), addresses));
-        }
-        self
-    }
-
-    /// Starts it all.
-    pub fn build(self) -> Result<Lab> {
+impl Lab {
+    /// Builds `topology`: hosts, links, addresses and routes. Nothing runs in it before
+    /// [`Lab::start`].
+    ///
+    /// # Errors
+    /// The topology cannot be built, [`enter`](crate::enter()) was not called, or this machine
+    /// refuses something; the message names the host and the remedy.
+    pub fn new(topology: &Topology) -> Result<Self> {
+        topology
+            .check()
+            .with_context(|| format!("topology {}", topology.name))?;
         if !crate::enter::is_entered() {
             bail!("testbed::enter() comes first");
         }
-        for (index, node) in self.nodes.iter().enumerate() {
-            // Interface names have 15 characters, and `.1` may follow.
-            let ok = !node.name.is_empty()
-                && node.name.len() <= 12
-                && node
-                    .name
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b == b'-');
-            if !ok
-                || self.nodes[..index]
-                    .iter()
-                    .any(|other| other.name == node.name)
-            {
-                bail!("{:?} is no name for a host, or names two", node.name);
-            }
-        }
-        let starting: Vec<_> = self
+        let starting: Vec<_> = topology
             .nodes
             .iter()
-            .map(|n| Starting::begin(&n.name))
+            .map(|node| Starting::begin(&node.name))
             .collect::<Result<_>>()?;
         let hosts: Vec<_> = starting
             .into_iter()
             .map(Starting::finish)
             .collect::<Result<_>>()?;
-        let mut lab = Lab {
-            name: self.name,
+        let mut lab = Self {
+            topology: topology.clone(),
+            programs: Mutex::default(),
             hosts,
         };
-        lab.wire(&self.nodes)?;
+        lab.wire()?;
         Ok(lab)
     }
-}
 
-impl Lab {
-    /// Begins to describe a lab.
-    pub fn builder(name: &str) -> Builder {
-        Builder {
-            name: name.into(),
-            nodes: Vec::new(),
-        }
+    /// What it was built from.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.topology.name
     }
 
-    /// All hosts and switches, in the order they were described.
+    /// All hosts, routers and switches, in the order they were described.
     pub fn hosts(&self) -> &[Host] {
         &self.hosts
     }
@@ -136,7 +92,7 @@ impl Lab {
     pub fn host(&self, name: &str) -> &Host {
         // NOTE(unwrap): the names come from the same program that described the lab.
         self.find(name)
-            .unwrap_or_else(|| panic!("lab {} has no host {name}", self.name))
+            .unwrap_or_else(|| panic!("lab {} has no host {name}", self.topology.name))
     }
 
     /// A host or switch by its name, if there is one.
@@ -144,103 +100,155 @@ impl Lab {
         self.hosts.iter().find(|h| h.name() == name)
     }
 
-    /// Pulls the cable of a host's interface at the switch (false) or plugs it in again (true): the
-    /// host sees no carrier.
+    /// Pulls the cable of a host's interface at its other end (false) or plugs it in again (true):
+    /// the host sees no carrier.
     pub fn carrier(&self, host: &str, interface: &str, up: bool) -> Result<()> {
-        let host = self.host(host);
-        let end = host.interfaces.iter().find(|i| i.name == interface);
-        let end = end.with_context(|| format!("{} has no {interface}", host.name()))?;
+        let end = self.host(host).interface(interface)?;
         let state = if up { "up" } else { "down" };
-        self.host(&end.switch)
+        self.host(&end.peer)
             .run(&["ip", "link", "set", "dev", &end.port, state])?
             .ok()?;
         Ok(())
     }
 
-    /// Makes links and addresses.
-    fn wire(&mut self, nodes: &[Node]) -> Result<()> {
-        let mut links = String::new();
-        let mut inner: Vec<String> = vec!["link set lo up\n".into(); nodes.len()];
-        for (index, node) in nodes.iter().enumerate() {
-            if node.switch {
-                inner[index]
-                    .push_str("link add br0 type bridge forward_delay 0\nlink set br0 up\n");
+    /// Starts what the topology says runs in it: hamp first, then the programs. A program that runs
+    /// already is left alone.
+    ///
+    /// # Errors
+    /// A program cannot be started; that it ends later is no error.
+    pub fn start(&self) -> Result<()> {
+        for (index, node) in self.topology.nodes.iter().enumerate() {
+            let hamp = self.topology.hamp_config(index)?.map(|_| HAMP.to_owned());
+            let programs = node.programs.iter().map(|program| program.name.clone());
+            for name in hamp.into_iter().chain(programs) {
+                self.start_program(&node.name, &name)?;
             }
         }
-        for (index, node) in nodes.iter().enumerate() {
-            for (number, (switch, addresses)) in node.links.iter().enumerate() {
-                let at = nodes.iter().position(|n| n.switch && n.name == *switch);
-                let at = at.with_context(|| format!("{} is plugged into {switch:?}", node.name))?;
-                let end = interface(index, node, number, switch, addresses)?;
-                let mac = mac_text(end.mac);
-                let (pid, name) = (self.hosts[index].pid(), &end.name);
-                let (switch_pid, port) = (self.hosts[at].pid(), &end.port);
-                // NOTE(unwrap): writing to a String cannot fail, here and below.
-                writeln!(
-                    links,
-                    "link add name {port} netns {switch_pid} type veth peer name {name} \
-                     address {mac} netns {pid}"
-                )
-                .unwrap();
-                writeln!(inner[at], "link set dev {port} master br0 up").unwrap();
-                for address in &end.addresses {
-                    let nodad = if address.addr().is_ipv6() {
-                        " nodad"
-                    } else {
-                        ""
-                    };
-                    writeln!(inner[index], "address add {address} dev {name}{nodad}").unwrap();
+        Ok(())
+    }
+
+    /// Starts one program of a host, [`HAMP`] among them, unless it runs.
+    ///
+    /// # Errors
+    /// The topology has no such program there, or it cannot be started.
+    pub fn start_program(&self, host: &str, name: &str) -> Result<()> {
+        if self.program(host, name, |process| process.exited().is_none()) == Some(true) {
+            return Ok(());
+        }
+        let index = self.topology.position(host).context("no such host")?;
+        let command = match self.topology.hamp_config(index)? {
+            Some(text) if name == HAMP => {
+                self.host(host).write(HAMP_CONFIG, &text)?;
+                ["hamp", "run", "--config", HAMP_CONFIG]
+                    .map(Into::into)
+                    .into()
+            }
+            _ => {
+                let programs = &self.topology.nodes[index].programs;
+                let found = programs.iter().find(|program| program.name == name);
+                let found = found.with_context(|| format!("{host} has no program {name:?}"))?;
+                found.command.clone()
+            }
+        };
+        let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        // A dropped handle kills what is left of the one before.
+        programs.retain(|running| running.host != host || running.name != name);
+        programs.push(Running {
+            host: host.into(),
+            name: name.into(),
+            process: self.host(host).spawn(name, &command)?,
+        });
+        Ok(())
+    }
+
+    /// Looks at a program that [`Lab::start`] has started; `None` if it has not.
+    pub fn program<T>(
+        &self,
+        host: &str,
+        name: &str,
+        look: impl FnOnce(&Process) -> T,
+    ) -> Option<T> {
+        let programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = programs.iter();
+        let found = all.find(|running| running.host == host && running.name == name);
+        found.map(|running| look(&running.process))
+    }
+
+    /// Makes links, addresses and routes.
+    fn wire(&mut self) -> Result<()> {
+        let Self {
+            topology, hosts, ..
+        } = self;
+        let mut links = String::new();
+        let mut inner: Vec<String> = vec!["link set lo up\n".into(); hosts.len()];
+        for (text, node) in inner.iter_mut().zip(&topology.nodes) {
+            if node.kind == Kind::Switch {
+                text.push_str("link add br0 type bridge forward_delay 0\nlink set br0 up\n");
+            }
+        }
+        for link in &topology.links {
+            let [a, b] = &link.ends;
+            // NOTE(unwrap): writing to a String cannot fail, here and below.
+            writeln!(
+                links,
+                "link add name {} address {} netns {} type veth peer name {} address {} netns {}",
+                a.interface,
+                mac_text(a.mac),
+                hosts[a.node].pid(),
+                b.interface,
+                mac_text(b.mac),
+                hosts[b.node].pid(),
+            )
+            .unwrap();
+            for (own, other) in [(a, b), (b, a)] {
+                plug(&mut inner[own.node], topology.nodes[own.node].kind, own);
+                let peer = topology.nodes[other.node].name.clone();
+                hosts[own.node].interfaces.push(Interface {
+                    name: own.interface.clone(),
+                    peer,
+                    port: other.interface.clone(),
+                    mac: own.mac,
+                    addresses: own.addresses.clone(),
+                });
+            }
+        }
+        for (text, node) in inner.iter_mut().zip(&topology.nodes) {
+            for route in &node.routes {
+                match &route.via {
+                    Via::Gateway(via) => writeln!(text, "route add {} via {via}", route.to),
+                    Via::Interface(dev) => writeln!(text, "route add {} dev {dev}", route.to),
                 }
-                writeln!(inner[index], "link set dev {name} up").unwrap();
-                self.hosts[index].interfaces.push(end);
+                .unwrap();
             }
         }
         batch(&links, None).context("make links")?;
-        // Switches last: a port that comes up then finds both ends there.
-        let running: Vec<_> = inner
-            .iter()
-            .zip(&self.hosts)
-            .map(|(text, host)| batch(text, Some(host)).with_context(|| host.name().to_owned()))
-            .collect();
-        running.into_iter().collect()
+        for ((text, host), node) in inner.iter().zip(&*hosts).zip(&topology.nodes) {
+            if node.kind == Kind::Router {
+                host.sysctl("ipv4/ip_forward", "1")?;
+                host.sysctl("ipv6/conf/all/forwarding", "1")?;
+            }
+            batch(text, Some(host)).with_context(|| host.name().to_owned())?;
+        }
+        Ok(())
     }
 }
 
-fn interface(
-    index: usize,
-    node: &Node,
-    number: usize,
-    switch: &str,
-    addresses: &[String],
-) -> Result<Interface> {
-    let addresses = addresses
-        .iter()
-        .map(|a| {
-            a.parse::<IpNet>()
-                .with_context(|| format!("{a:?} on {}", node.name))
-        })
-        .collect::<Result<_>>()?;
-    let port = if number == 0 {
-        node.name.clone()
-    } else {
-        format!("{}.{number}", node.name)
-    };
-    // Locally administered, and readable in a capture: host, then link.
-    let mac = [
-        0x02,
-        0x15,
-        0x46,
-        0x00,
-        u8::try_from(index)?,
-        u8::try_from(number)?,
-    ];
-    Ok(Interface {
-        name: format!("eth{number}"),
-        switch: switch.into(),
-        port,
-        mac,
-        addresses,
-    })
+/// The lines that bring up one end of a cable.
+fn plug(text: &mut String, kind: Kind, end: &End) {
+    let name = &end.interface;
+    if kind == Kind::Switch {
+        writeln!(text, "link set dev {name} master br0 up").unwrap();
+        return;
+    }
+    for address in &end.addresses {
+        let nodad = if address.addr().is_ipv6() {
+            " nodad"
+        } else {
+            ""
+        };
+        writeln!(text, "address add {address} dev {name}{nodad}").unwrap();
+    }
+    writeln!(text, "link set dev {name} up").unwrap();
 }
 
 /// A link-layer address as everybody writes it.

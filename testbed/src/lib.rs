@@ -8,11 +8,11 @@
 //! ```no_run
 //! testbed::init(); // first line of main: this process may be meant to become a host
 //! testbed::enter(testbed::Privilege::Auto)?; // the user namespace, before the first thread
-//! let lab = testbed::Lab::builder("two")
+//! let two = testbed::Topology::new("two")
 //!     .switch("sw")
 //!     .host("a").link("sw", &["10.15.46.1/24", "fd15:46::1/64"])
-//!     .host("b").link("sw", &["10.15.46.2/24", "fd15:46::2/64"])
-//!     .build()?;
+//!     .host("b").link("sw", &["10.15.46.2/24", "fd15:46::2/64"]);
+//! let lab = testbed::Lab::new(&two)?;
 //! let answer = lab.host("a").run(&["ping", "-c1", "-W1", "10.15.46.2"])?;
 //! assert!(answer.status.success());
 //! # Ok::<(), anyhow::Error>(())
@@ -30,7 +30,8 @@
 //! [`init()`] looks at the arguments and at the name it was called by.
 //!
 //! Files: [`mod@enter`] privileges, `init` the first process of a host, [`host`] and [`process`]
-//! what runs there, [`lab`] wiring, [`capture`] frames on links, [`wait`] bounded waits,
+//! what runs there, [`topology`] the network as data, [`lab`] wiring, [`impair`] what
+//! happens to frames on their way, [`capture`] frames on links, [`wait`] bounded waits,
 //! [`harness`] tests that need a namespace before their first thread, [`check`] what a machine
 //! lacks, [`scenario`] the labs of `hamp-lab`, [`report`] what they leave.
 
@@ -39,15 +40,19 @@ pub mod check;
 pub mod enter;
 pub mod harness;
 pub mod host;
+pub mod impair;
 mod init;
 pub mod lab;
 pub mod process;
 pub mod report;
 pub mod scenario;
+pub mod topology;
 pub mod wait;
 
 pub use enter::{Privilege, enter};
 pub use host::{Host, Interface};
+pub use impair::Impairment;
 pub use init::init;
-pub use lab::{Builder, Lab};
+pub use lab::Lab;
 pub use process::{Output, Process};
+pub use topology::Topology;

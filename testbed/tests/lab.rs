@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use testbed::capture::Capture;
-use testbed::{Lab, wait};
+use testbed::{Lab, Topology, wait};
 
 fn main() -> ExitCode {
     testbed::harness::main(&[
@@ -34,13 +34,13 @@ fn main() -> ExitCode {
 }
 
 fn pair() -> Result<Lab> {
-    Lab::builder("pair")
+    let pair = Topology::new("pair")
         .switch("sw")
         .host("a")
         .link("sw", &["10.15.46.1/24", "fd15:46::1/64"])
         .host("b")
-        .link("sw", &["10.15.46.2/24", "fd15:46::2/64"])
-        .build()
+        .link("sw", &["10.15.46.2/24", "fd15:46::2/64"]);
+    Lab::new(&pair)
 }
 
 fn hosts_reach_each_other_at_once() -> Result<()> {

@@ -23,7 +23,7 @@ use super::{A4, A6, DEAD_HELLOS, Kind, MEMBERS, Mark, look, window};
 use crate::capture::{Capture, Captured, Stamp};
 use crate::report::Program;
 use crate::scenario::Options;
-use crate::{Host, Lab, Process, wait};
+use crate::{Host, Lab, Process, Topology, wait};
 
 /// A lab in which the story is played once.
 pub(super) struct Round<'a> {
@@ -76,7 +76,7 @@ pub(super) struct Told {
 impl<'a> Round<'a> {
     /// Builds the lab and starts servers, daemons, capture and load.
     pub(super) fn build(options: &'a Options, hello: Duration) -> Result<Self> {
-        let mut builder = Lab::builder("first-link").switch("switch");
+        let mut topology = Topology::new("first-link").switch("switch");
         for (host, number) in MEMBERS
             .iter()
             .zip(11..)
@@ -86,10 +86,9 @@ impl<'a> Round<'a> {
                 format!("10.15.46.{number}/24"),
                 format!("fd15:46::{number}/64"),
             ];
-            let addresses = [addresses[0].as_str(), addresses[1].as_str()];
-            builder = builder.host(host).link("switch", &addresses);
+            topology = topology.host(host).link("switch", &addresses);
         }
-        let lab = builder.build()?;
+        let lab = Lab::new(&topology)?;
         let files = pcap_dir(options, hello)?;
         let capture = Capture::start(&lab, "switch", files.as_deref())?;
         let members = MEMBERS.map(|name| Member {
