@@ -1,13 +1,41 @@
-//! What may happen to frames on their way.
+//! Impairments: what a link does to the frames of one direction.
+//!
+//! A frame meets them in this order, in a kernel lab and in virtual time alike; words and meanings
+//! are those of Linux's netem:
+//!
+//! 1. **Rate**: it waits until those before it have been sent, then takes its own length at the
+//!    rate. If the bytes in front of it and its own exceed the queue, it is dropped; a frame that
+//!    finds the link idle is always taken.
+//! 2. **Loss**: it is sent but does not arrive.
+//! 3. **Delay and jitter**: it arrives `delay` later, `jitter` more or less, evenly spread. Jitter
+//!    alone does not change the order of frames: one that would overtake arrives with the one
+//!    before it.
+//! 4. **Reordering**: instead of that it arrives at once, and overtakes those still on their way.
+//! 5. **Duplication**: a copy arrives right after it.
+//!
+//! Every frame draws the same number of random values whatever is set, so the n-th frame of a
+//! direction is lost or not by the seed alone: a pattern of losses can be had again.
+//!
+//! Files: `machine` the arithmetic (no clock, no socket), `file` how impairments are written in
+//! files.
+
+mod file;
+mod machine;
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+
+pub use machine::{Counts, Direction, Fate, Reason, random};
+
+/// Bytes that may wait for a rate unless an impairment says otherwise.
+pub const QUEUE_BYTES: usize = 256 * 1024;
 
 /// What happens to the frames of one direction of a cable. The default is nothing.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "file::Keys", into = "file::Keys")]
 pub struct Impairment {
-    /// How long each frame takes.
+    /// How long each frame takes; one minute at most.
     pub delay: Duration,
     /// How much longer or shorter than `delay` it may be, evenly spread; at most `delay`.
     pub jitter: Duration,
@@ -15,12 +43,14 @@ pub struct Impairment {
     pub loss: f64,
     /// Probability that a frame comes twice, 0 to 1.
     pub duplicate: f64,
-    /// Probability that a frame overtakes those before it by leaving without delay, 0 to 1.
+    /// Probability that a frame overtakes those before it by arriving without delay, 0 to 1; needs
+    /// a delay.
     pub reorder: f64,
-    /// Bits of frames a second; `None` is as fast as the machine can.
+    /// Bits of frames (from the link-layer header on, without check sequence) a second; `None` is
+    /// as fast as the machine can.
     pub rate_bps: Option<u64>,
-    /// Bytes that may wait for their turn at the rate; what comes more is lost. 0 is the default of
-    /// 256 KiB.
+    /// Bytes that may wait for their turn at the rate, the frame being sent included; what comes
+    /// more is lost. 0 is the default of [`QUEUE_BYTES`].
     pub queue_bytes: usize,
 }
 
@@ -34,33 +64,74 @@ impl Impairment {
         }
     }
 
-    /// Whether nothing happens.
-    pub fn is_none(&self) -> bool {
-        *self == Self::default()
+    /// Only loss, in percent of frames.
+    #[must_use]
+    pub fn loss_percent(loss: f64) -> Self {
+        Self::default().with_loss(loss / 100.0)
     }
 
-    /// Whether it can be done.
-    ///
-    /// # Errors
-    /// A probability is not one, or the jitter is larger than the delay.
-    pub fn check(&self) -> Result<()> {
-        for (name, value) in [
-            ("loss", self.loss),
-            ("duplicate", self.duplicate),
-            ("reorder", self.reorder),
-        ] {
-            ensure!(
-                (0.0..=1.0).contains(&value),
-                "{name}: {value} is no probability from 0 to 1"
-            );
+    /// Only a rate, in 10^6 bits in a second.
+    #[must_use]
+    pub fn rate_mbit(rate: u64) -> Self {
+        Self {
+            rate_bps: Some(rate.saturating_mul(1_000_000)),
+            ..Self::default()
         }
-        ensure!(
-            self.jitter <= self.delay,
-            "a jitter of {} ms is more than the delay of {} ms",
-            self.jitter.as_millis(),
-            self.delay.as_millis()
-        );
-        ensure!(self.rate_bps != Some(0), "a rate of 0 carries nothing");
-        Ok(())
+    }
+
+    /// Nothing arrives; both ends keep their carrier. (`Lab::carrier` pulls the cable.)
+    #[must_use]
+    pub fn down() -> Self {
+        Self::default().with_loss(1.0)
+    }
+
+    /// The same with this delay.
+    #[must_use]
+    pub fn with_delay(self, delay: Duration) -> Self {
+        Self { delay, ..self }
+    }
+
+    /// The same with this jitter.
+    #[must_use]
+    pub fn with_jitter(self, jitter: Duration) -> Self {
+        Self { jitter, ..self }
+    }
+
+    /// The same with this probability of loss, 0 to 1.
+    #[must_use]
+    pub fn with_loss(self, loss: f64) -> Self {
+        Self { loss, ..self }
+    }
+
+    /// The same with this probability of duplication, 0 to 1.
+    #[must_use]
+    pub fn with_duplicate(self, duplicate: f64) -> Self {
+        Self { duplicate, ..self }
+    }
+
+    /// The same with this probability of reordering, 0 to 1.
+    #[must_use]
+    pub fn with_reorder(self, reorder: f64) -> Self {
+        Self { reorder, ..self }
+    }
+
+    /// The same with this rate in bits in a second and this queue in bytes.
+    #[must_use]
+    pub fn with_rate(self, bps: u64, queue_bytes: usize) -> Self {
+        Self {
+            rate_bps: Some(bps),
+            queue_bytes,
+            ..self
+        }
+    }
+
+    /// Whether nothing happens.
+    pub fn is_none(&self) -> bool {
+        self.delay.is_zero()
+            && self.jitter.is_zero()
+            && self.loss == 0.0
+            && self.duplicate == 0.0
+            && self.reorder == 0.0
+            && self.rate_bps.is_none()
     }
 }

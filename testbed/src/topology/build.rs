@@ -115,7 +115,7 @@ impl Topology {
     /// Impairs both directions of the cable named last.
     #[must_use]
     pub fn impaired(self, how: Impairment) -> Self {
-        self.impaired_out(how.clone()).impaired_in(how)
+        self.impaired_out(how).impaired_in(how)
     }
 
     /// Impairs the cable named last in the direction from what was named last.
