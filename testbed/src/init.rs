@@ -10,12 +10,15 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use clap::Parser;
 use nix::mount::{MsFlags, mount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+
+use crate::who;
 
 /// First argument of a host's first process.
 pub(crate) const HOST_ARGUMENT: &str = "__host";
@@ -27,7 +30,7 @@ pub(crate) const BIN: &str = "/run/lab/bin";
 pub(crate) const LOG: &str = "/run/lab/log";
 
 /// Call this first in `main`, before any thread: does not return if this process is meant to be a
-/// host or `hamp`.
+/// host, `hamp` or `hamp-lab who`.
 pub fn init() {
     let mut arguments = std::env::args_os();
     let called = arguments.next().unwrap_or_default();
@@ -42,8 +45,18 @@ pub fn init() {
         );
         std::process::exit(end);
     }
+    let name = Path::new(&called).file_name();
+    // Any program with labs is `hamp-lab` in its hosts, and must be able to serve there.
+    if name == Some("hamp-lab".as_ref()) && first == "who" {
+        let arguments = who::Arguments::parse_from(std::env::args_os().skip(1));
+        if let Err(error) = arguments.run() {
+            eprintln!("hamp-lab who: {error:#}");
+            std::process::exit(1);
+        }
+        std::process::exit(0);
+    }
     // By its name in a host, or as `hamp-lab __hamp ARGUMENTS...`.
-    let by_name = Path::new(&called).file_name() == Some("hamp".as_ref());
+    let by_name = name == Some("hamp".as_ref());
     if by_name || first == HAMP_ARGUMENT {
         let skipped = if by_name { 1 } else { 2 };
         let arguments = std::env::args_os().skip(skipped);

@@ -48,6 +48,7 @@ pub mod report;
 pub mod scenario;
 pub mod topology;
 pub mod wait;
+pub mod who;
 
 pub use enter::{Privilege, enter};
 pub use host::{Host, Interface};

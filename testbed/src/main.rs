@@ -41,6 +41,8 @@ enum Command {
     },
     /// Run a lab
     Run(RunArguments),
+    /// Serve this host's name over HTTP and DNS, for labs
+    Who(testbed::who::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
         Command::Check { json, privilege } => look(json, privilege),
         Command::List { json } => list(json),
         Command::Run(arguments) => run(&arguments),
+        Command::Who(arguments) => arguments.run().map(|()| 0),
     };
     match code {
         Ok(code) => ExitCode::from(code),

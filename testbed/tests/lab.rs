@@ -26,6 +26,7 @@ fn main() -> ExitCode {
             "captures_name_links_and_times",
             captures_name_links_and_times,
         ),
+        ("who_says_its_name", who_says_its_name),
         (
             "a_command_that_hangs_is_ended",
             a_command_that_hangs_is_ended,
@@ -193,5 +194,37 @@ fn a_command_that_hangs_is_ended() -> Result<()> {
         .host("a")
         .run_for(&["sleep", "1000"], Duration::from_millis(100));
     ensure!(ended.is_err() && start.elapsed() < Duration::from_secs(5));
+    Ok(())
+}
+
+fn who_says_its_name() -> Result<()> {
+    let topology = Topology::new("who")
+        .switch("sw")
+        .host("asks")
+        .link("sw", &["10.15.46.1/24", "fd15:46::1/64"])
+        .host("says")
+        .link("sw", &["10.15.46.2/24", "10.15.46.3/24", "fd15:46::2/64"])
+        .program("who", &["hamp-lab", "who"]);
+    let lab = Lab::new(&topology)?;
+    lab.start()?;
+    let limit = Duration::from_secs(10);
+    for (url, address) in [
+        ("http://10.15.46.2/", "10.15.46.2"),
+        ("http://10.15.46.3/", "10.15.46.3"),
+        ("http://[fd15:46::2]/", "fd15:46::2"),
+    ] {
+        let said = wait::until_ok(url, limit, || {
+            lab.host("asks").run(&["curl", "-sgf", url])?.ok()
+        })?;
+        ensure!(said == "says\n", "{url}: {said:?}");
+        // dig refuses an answer from another address than it asked, the second one of a host say.
+        let at = format!("@{address}");
+        let dig = ["dig", "+short", "+tries=1", "TXT", "whoami.test", &at];
+        let said = lab.host("asks").run(&dig)?.ok()?;
+        ensure!(said == "\"says\"\n", "{address}: {said:?}");
+    }
+    let ended = lab.program("says", "who", |process| process.exited());
+    ensure!(ended == Some(None), "{ended:?}");
+    lab.start()?;
     Ok(())
 }
