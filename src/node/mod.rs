@@ -119,7 +119,7 @@ pub struct Transmit {
 }
 
 /// What the runner has to do, or may tell people.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Event {
     /// Serve `prefix` on `link`: configure it and join its groups. The gate opens with a
     /// [`Event::Lease`].

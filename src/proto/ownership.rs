@@ -43,7 +43,7 @@ pub struct Own<'a> {
 }
 
 /// A member that could act for an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Candidate {
     /// Its id.
     pub id: MemberId,

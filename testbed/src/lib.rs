@@ -31,7 +31,7 @@
 //!
 //! Files: [`mod@enter`] privileges, `init` the first process of a host, [`host`] and [`process`]
 //! what runs there, [`topology`] the network as data, [`lab`] wiring, [`impair`] what
-//! happens to frames on their way, [`capture`] frames on links, [`wait`] bounded waits,
+//! happens to frames on their way, [`sim`] the same network in virtual time, [`capture`] frames on links, [`wait`] bounded waits,
 //! [`harness`] tests that need a namespace before their first thread, [`check`] what a machine
 //! lacks, [`scenario`] the labs of `hamp-lab`, [`report`] what they leave.
 
@@ -46,6 +46,7 @@ pub mod lab;
 pub mod process;
 pub mod report;
 pub mod scenario;
+pub mod sim;
 pub mod topology;
 pub mod wait;
 pub mod who;
@@ -56,4 +57,5 @@ pub use impair::Impairment;
 pub use init::init;
 pub use lab::Lab;
 pub use process::{Output, Process};
+pub use sim::Sim;
 pub use topology::Topology;

@@ -58,7 +58,7 @@ pub struct Source {
 }
 
 /// What became of a peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Change {
     /// It was not known before, or served nothing.
     Joined,

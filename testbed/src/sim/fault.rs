@@ -1,0 +1,265 @@
+//! What is done to the network: hosts that end, sleep and begin, cables that are pulled or made
+//! worse, partitions, and what people tell hamp to do.
+
+use std::net::IpAddr;
+
+use anyhow::{Context, Result, bail, ensure};
+use hamp::addr::Prefix;
+use hamp::daemon::config::AddressOrPrefix;
+use hamp::node::Node;
+use hamp::time::{Duration, Instant};
+use hamp::wire::frame;
+use ipnet::IpNet;
+
+use super::host::{Host, number};
+use super::{Device, Sim, instant, nanos};
+use crate::impair::Impairment;
+
+impl Sim {
+    /// Spreads the first starts of all hosts over `span`, each at a random moment; hosts that are
+    /// all switched on at one instant exist in simulations only.
+    ///
+    /// # Errors
+    /// Time has passed already.
+    pub fn start_within(&mut self, span: Duration) -> Result<()> {
+        ensure!(self.now == 0, "the hosts have started");
+        let starts = std::mem::take(&mut self.queue);
+        for planned in starts {
+            let at = self.random.next_u64() % (nanos(span) + 1);
+            // hamp counts microseconds.
+            self.queue.push(at / 1000 * 1000, planned);
+        }
+        Ok(())
+    }
+
+    /// Starts hamp on a host: at once where that was still to come, or in a new life with a later
+    /// epoch where it was killed.
+    ///
+    /// # Errors
+    /// There is no such host, it has no `hamp` text, or it runs.
+    pub fn start(&mut self, host: &str) -> Result<()> {
+        let (node, now) = (self.position(host)?, self.now());
+        self.host_mut(node)?.start(now)?;
+        self.settle(node);
+        Ok(())
+    }
+
+    /// Ends hamp on a host without a word to anybody, as `kill -9` and a power cut do; a host that
+    /// has not started yet does not.
+    ///
+    /// # Errors
+    /// There is no such host, or it is dead.
+    pub fn kill(&mut self, host: &str) -> Result<()> {
+        let node = self.position(host)?;
+        let host = self.host_mut(node)?;
+        ensure!(host.kill(), "{} does not run", host.name);
+        Ok(())
+    }
+
+    /// Stops the processes of a host (SIGSTOP): its socket keeps what comes, up to
+    /// [`BACKLOG`](super::BACKLOG) frames.
+    ///
+    /// # Errors
+    /// There is no such host, or it does not run.
+    pub fn freeze(&mut self, host: &str) -> Result<()> {
+        let node = self.position(host)?;
+        let host = self.host_mut(node)?;
+        ensure!(host.acts(), "{} does not run", host.name);
+        host.frozen = true;
+        Ok(())
+    }
+
+    /// Lets a frozen host go on.
+    ///
+    /// # Errors
+    /// There is no such host, or it is not frozen.
+    pub fn thaw(&mut self, host: &str) -> Result<()> {
+        let (node, now) = (self.position(host)?, self.now());
+        let host = self.host_mut(node)?;
+        ensure!(host.frozen, "{} is not frozen", host.name);
+        host.thaw(now);
+        self.settle(node);
+        Ok(())
+    }
+
+    /// Pulls the cable of an interface (`false`) or plugs it in again (`true`): both ends see it.
+    ///
+    /// # Errors
+    /// There is no such host or interface.
+    pub fn carrier(&mut self, host: &str, interface: &str, up: bool) -> Result<()> {
+        let port = self.port(host, interface)?;
+        self.carrier[port / 2] = up;
+        let now = self.now();
+        for port in [port, port ^ 1] {
+            let (node, at) = (self.ports[port].node, self.ports[port].at);
+            match &mut self.devices[node] {
+                Device::Switch(switch) => switch.forget(port),
+                Device::Host(host) => {
+                    host.interfaces[at].carrier = up;
+                    host.look_at_links(now);
+                    self.settle(node);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives an interface other addresses.
+    ///
+    /// # Errors
+    /// There is no such host or interface.
+    pub fn readdress(&mut self, host: &str, interface: &str, addresses: &[IpNet]) -> Result<()> {
+        let (port, now) = (self.port(host, interface)?, self.now());
+        let (node, at) = (self.ports[port].node, self.ports[port].at);
+        let host = self.host_mut(node)?;
+        host.interfaces[at].addresses = addresses.to_vec();
+        host.look_at_links(now);
+        self.settle(node);
+        Ok(())
+    }
+
+    /// What happens from now on to frames in both directions of an interface's cable.
+    ///
+    /// # Errors
+    /// There is no such host or interface, or the impairment cannot be.
+    pub fn impair(&mut self, host: &str, interface: &str, how: &Impairment) -> Result<()> {
+        self.impair_out(host, interface, how)?;
+        self.impair_in(host, interface, how)
+    }
+
+    /// What happens from now on to the frames that an interface sends.
+    ///
+    /// # Errors
+    /// There is no such host or interface, or the impairment cannot be.
+    pub fn impair_out(&mut self, host: &str, interface: &str, how: &Impairment) -> Result<()> {
+        how.check()?;
+        let port = self.port(host, interface)?;
+        self.ports[port].wire.impair(how.clone());
+        Ok(())
+    }
+
+    /// What happens from now on to the frames that are sent to an interface.
+    ///
+    /// # Errors
+    /// There is no such host or interface, or the impairment cannot be.
+    pub fn impair_in(&mut self, host: &str, interface: &str, how: &Impairment) -> Result<()> {
+        how.check()?;
+        let port = self.port(host, interface)?;
+        self.ports[port ^ 1].wire.impair(how.clone());
+        Ok(())
+    }
+
+    /// Parts `side` from all others of its present group: neither hears the other, and no cable
+    /// goes down. Parts can be parted again.
+    ///
+    /// # Errors
+    /// There is no such host.
+    pub fn partition(&mut self, side: &[impl AsRef<str>]) -> Result<()> {
+        let nodes: Result<Vec<_>> = side
+            .iter()
+            .map(|name| self.position(name.as_ref()))
+            .collect();
+        let group = self.groups.iter().max().map_or(0, |last| last + 1);
+        for node in nodes? {
+            self.groups[node] = group;
+        }
+        Ok(())
+    }
+
+    /// Everybody hears everybody again.
+    pub fn heal(&mut self) {
+        self.groups.fill(0);
+    }
+
+    /// Serves `prefix` (an address or `ADDRESS/LENGTH`) on a host.
+    ///
+    /// # Errors
+    /// There is no such host, it does not run, or hamp refuses.
+    pub fn join(&mut self, host: &str, prefix: &str) -> Result<()> {
+        let prefix = parse(prefix)?;
+        let options = self.host(self.position(host)?)?.options();
+        self.act(host, |node, now| node.join(now, prefix, options))?
+            .with_context(|| host.to_owned())
+    }
+
+    /// Stops serving `prefix` on a host.
+    ///
+    /// # Errors
+    /// There is no such host, it does not run, or does not serve it.
+    pub fn leave(&mut self, host: &str, prefix: &str) -> Result<()> {
+        let prefix = parse(prefix)?;
+        self.act(host, |node, now| node.leave(now, prefix))?
+            .with_context(|| host.to_owned())
+    }
+
+    /// Does something with hamp on a host that acts, and whatever follows from it.
+    ///
+    /// # Errors
+    /// There is no such host, or it does not act.
+    pub fn act<T>(&mut self, host: &str, what: impl FnOnce(&mut Node, Instant) -> T) -> Result<T> {
+        let (node, now) = (self.position(host)?, self.now());
+        let host = self.host_mut(node)?;
+        let Some(hamp) = host.node.as_mut().filter(|_| !host.frozen) else {
+            bail!("{} does not run, or is frozen", host.name);
+        };
+        let result = what(hamp, now);
+        self.settle(node);
+        Ok(result)
+    }
+
+    /// The kernel of a host asks the link of an interface who has `target` (ARP, or neighbour
+    /// discovery): hamp on it sees the request, and so does the link.
+    ///
+    /// # Errors
+    /// There is no such host or interface, or the interface has no address of the target's family.
+    pub fn resolve(&mut self, host: &str, interface: &str, target: IpAddr) -> Result<()> {
+        let port = self.port(host, interface)?;
+        let at = self.ports[port].at;
+        let asker = &self.host_mut(self.ports[port].node)?.interfaces[at];
+        let mut own = asker.addresses.iter().map(IpNet::addr);
+        let source = own.find(|own| own.is_ipv6() == target.is_ipv6());
+        let request = source.and_then(|source| frame::request(asker.mac, source, target));
+        let request =
+            request.with_context(|| format!("{host} has no address to ask for {target} from"))?;
+        self.send(host, interface, request)
+    }
+
+    /// Sends any frame from an interface, as a program of the host with a packet socket does.
+    ///
+    /// # Errors
+    /// There is no such host or interface.
+    pub fn send(&mut self, host: &str, interface: &str, frame: Vec<u8>) -> Result<()> {
+        let (port, now) = (self.port(host, interface)?, self.now());
+        let (node, at) = (self.ports[port].node, self.ports[port].at);
+        let host = self.host_mut(node)?;
+        let speaks = host.acts() && host.interfaces[at].speaks;
+        if let Some(hamp) = host.node.as_mut().filter(|_| speaks) {
+            hamp.handle_frame(now, number(at), &frame, true);
+        }
+        self.emit(port, frame);
+        self.settle(node);
+        Ok(())
+    }
+
+    pub(super) fn first_start(&mut self, node: usize) {
+        let now = instant(self.now);
+        if let Device::Host(host) = &mut self.devices[node]
+            && host.starts
+            && host.start(now).is_ok()
+        {
+            self.settle(node);
+        }
+    }
+
+    fn host_mut(&mut self, node: usize) -> Result<&mut Host> {
+        match &mut self.devices[node] {
+            Device::Host(host) => Ok(host),
+            Device::Switch(_) => bail!("{} is a switch", self.names[node]),
+        }
+    }
+}
+
+fn parse(prefix: &str) -> Result<Prefix> {
+    let parsed: AddressOrPrefix = prefix.parse().map_err(anyhow::Error::msg)?;
+    Ok(parsed.0)
+}

@@ -1,0 +1,239 @@
+//! The network of a topology in virtual time.
+//!
+//! A [`Sim`] is built from the same [`Topology`] as a kernel [`Lab`](crate::Lab), and runs the same
+//! `hamp::node` code; but time is a number, frames are handed from machine to machine, and every
+//! random draw comes from one seed. Two runs with the same topology, seed and commands are the same
+//! to the byte: [`Sim::digest`] tells.
+//!
+//! ```
+//! use std::time::Duration;
+//! use testbed::{sim::Sim, topology::Topology};
+//!
+//! let hamp = "[member]\naddresses = [\"198.18.0.1\"]";
+//! let topology = Topology::new("pair")
+//!     .switch("lan")
+//!     .host("a").link("lan", &["10.0.0.1/24"]).hamp(hamp)
+//!     .host("b").link("lan", &["10.0.0.2/24"]).hamp(hamp);
+//! let mut sim = Sim::new(&topology, 1)?;
+//! sim.run_for(Duration::from_secs(2));
+//! let first = sim.owner("198.18.0.1")?.expect("one of the two owns it").to_owned();
+//! sim.kill(&first)?;
+//! sim.run_for(Duration::from_millis(3100));
+//! assert_ne!(sim.owner("198.18.0.1")?, Some(first.as_str()));
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+//!
+//! **What is simulated.** A host is hamp alone: it answers for anycast addresses, and for nothing
+//! else. A cable takes no time beyond its impairments, a switch takes [`SWITCHING`]. A frozen host
+//! keeps [`BACKLOG`] frames. Routers forward nothing.
+//!
+//! Files: `queue` what comes next, `host` lives of a host, `wire` one direction of a cable,
+//! `switch` learning, `traffic` the way of a frame, `fault` what is done to the network, `look`
+//! what can be seen of it, `tape` frames recorded, `digest` two runs compared.
+
+mod digest;
+mod fault;
+mod host;
+mod look;
+mod packet;
+mod queue;
+mod switch;
+mod tape;
+mod traffic;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Result;
+use hamp::node::Event;
+use hamp::proto::random::Random;
+use hamp::time::Instant;
+
+use crate::topology::{Kind, Topology};
+use digest::Digest;
+use host::{Host, Interface};
+use queue::{Nanos, Planned, Queue};
+use switch::Switch;
+use tape::Tape;
+use wire::Wire;
+
+pub use host::BACKLOG;
+pub use look::Totals;
+
+/// How long a switch takes to hand a frame on: about what a Linux bridge between two veth pairs
+/// takes.
+pub const SWITCHING: Duration = Duration::from_micros(20);
+
+/// Something that hamp told the host it runs on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Happened {
+    /// When.
+    pub at: Instant,
+    /// Where: an index into the topology's nodes; [`Sim::name`] tells the name.
+    pub host: usize,
+    /// What.
+    pub event: Event,
+}
+
+/// A network in virtual time.
+#[derive(Debug)]
+pub struct Sim {
+    now: Nanos,
+    /// The topology's nodes: their names, and where each is.
+    names: Vec<String>,
+    nodes: BTreeMap<String, usize>,
+    /// The port of each interface of each node.
+    interfaces: BTreeMap<(usize, String), usize>,
+    devices: Vec<Device>,
+    /// Two for each cable of the topology: its ends, in order.
+    ports: Vec<Port>,
+    /// Whether each cable is in.
+    carrier: Vec<bool>,
+    /// Nodes hear those of their own group only.
+    groups: Vec<u32>,
+    queue: Queue,
+    random: Random,
+    events: Option<Vec<Happened>>,
+    tape: Option<Tape>,
+    digest: Digest,
+    totals: Totals,
+}
+
+/// What a cable can be plugged into.
+#[derive(Debug)]
+enum Device {
+    Host(Box<Host>),
+    Switch(Switch),
+}
+
+/// One end of a cable.
+#[derive(Debug)]
+struct Port {
+    /// The node it belongs to.
+    node: usize,
+    /// Which of the node's interfaces or ports it is.
+    at: usize,
+    /// What happens to the frames it sends.
+    wire: Wire,
+}
+
+impl Sim {
+    /// The network of `topology` at time zero; every host that has a `hamp` text is about to start.
+    /// Whatever is random is drawn from `seed`.
+    ///
+    /// # Errors
+    /// What [`Topology::check`] says.
+    pub fn new(topology: &Topology, seed: u64) -> Result<Self> {
+        topology.check()?;
+        let mut random = Random::new(seed);
+        let mut plugs: Vec<Vec<usize>> = vec![Vec::new(); topology.nodes.len()];
+        let mut ports = Vec::with_capacity(2 * topology.links.len());
+        for end in topology.links.iter().flat_map(|link| &link.ends) {
+            plugs[end.node].push(ports.len());
+            ports.push(Port {
+                node: end.node,
+                at: plugs[end.node].len() - 1,
+                wire: Wire::new(end.sends.clone(), random.next_u64()),
+            });
+        }
+        let mut queue = Queue::default();
+        let mut devices = Vec::with_capacity(topology.nodes.len());
+        for (index, node) in topology.nodes.iter().enumerate() {
+            if node.kind == Kind::Switch {
+                devices.push(Device::Switch(Switch::new(plugs[index].clone())));
+                continue;
+            }
+            let end = |port: usize| &topology.links[port / 2].ends[port % 2];
+            let interfaces = plugs[index].iter().map(|port| Interface {
+                name: end(*port).interface.clone(),
+                port: *port,
+                mac: end(*port).mac,
+                addresses: end(*port).addresses.clone(),
+                carrier: true,
+                speaks: false,
+            });
+            let text = topology.hamp_config(index)?;
+            let secret = std::array::from_fn(|_| random.next_u64() as u8);
+            let host = Host::new(&node.name, text.as_deref(), interfaces.collect(), secret)?;
+            if text.is_some() {
+                queue.push(0, Planned::Start(index));
+            }
+            devices.push(Device::Host(Box::new(host)));
+        }
+        let names: Vec<_> = topology
+            .nodes
+            .iter()
+            .map(|node| node.name.clone())
+            .collect();
+        let ends = topology.links.iter().flat_map(|link| &link.ends);
+        let interfaces = ends.map(|end| (end.node, end.interface.clone())).zip(0..);
+        Ok(Self {
+            now: 0,
+            nodes: names.iter().cloned().zip(0..).collect(),
+            names,
+            interfaces: interfaces.collect(),
+            devices,
+            carrier: vec![true; topology.links.len()],
+            groups: vec![0; topology.nodes.len()],
+            ports,
+            queue,
+            random,
+            events: Some(Vec::new()),
+            tape: None,
+            digest: Digest::default(),
+            totals: Totals::default(),
+        })
+    }
+
+    /// Virtual time, which begins at zero.
+    pub fn now(&self) -> Instant {
+        instant(self.now)
+    }
+
+    /// Lets `span` pass.
+    pub fn run_for(&mut self, span: Duration) {
+        self.run_to(self.now + nanos(span));
+    }
+
+    /// Lets time pass until `at`; nothing if that is over.
+    pub fn run_until(&mut self, at: Instant) {
+        self.run_to(at.as_micros() * 1000);
+    }
+
+    /// Lets time pass until `condition` holds, at most for `limit`; whether it does. The condition
+    /// is looked at after everything that happens.
+    pub fn run_while_not(
+        &mut self,
+        limit: Duration,
+        mut condition: impl FnMut(&Self) -> bool,
+    ) -> bool {
+        let end = self.now + nanos(limit);
+        while !condition(self) {
+            let Some((at, planned)) = self.queue.pop(end) else {
+                self.now = self.now.max(end);
+                return condition(self);
+            };
+            self.now = at;
+            self.happen(planned);
+        }
+        true
+    }
+
+    fn run_to(&mut self, end: Nanos) {
+        while let Some((at, planned)) = self.queue.pop(end) {
+            self.now = at;
+            self.happen(planned);
+        }
+        self.now = self.now.max(end);
+    }
+}
+
+/// The moment as hamp counts it: whole microseconds.
+fn instant(at: Nanos) -> Instant {
+    Instant::from_micros(at / 1000)
+}
+
+fn nanos(span: Duration) -> Nanos {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}

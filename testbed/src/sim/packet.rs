@@ -1,0 +1,40 @@
+//! A frame on its way, shared by everybody who gets it.
+
+use std::hash::Hasher;
+
+use super::digest::Digest;
+
+/// A frame, and who sent it.
+#[derive(Debug)]
+pub(super) struct Packet {
+    /// The whole Ethernet frame.
+    pub(super) bytes: Vec<u8>,
+    /// The port that it entered the network by.
+    pub(super) origin: usize,
+    /// Names the bytes.
+    pub(super) hash: u64,
+}
+
+impl Packet {
+    pub(super) fn new(bytes: Vec<u8>, origin: usize) -> Self {
+        let mut digest = Digest::default();
+        digest.write(&bytes);
+        let hash = digest.finish();
+        Self {
+            bytes,
+            origin,
+            hash,
+        }
+    }
+
+    /// Its link-layer destination; all zeroes when there is none.
+    pub(super) fn destination(&self) -> [u8; 6] {
+        self.bytes.first_chunk().copied().unwrap_or_default()
+    }
+
+    /// Its link-layer source; all zeroes when there is none.
+    pub(super) fn source(&self) -> [u8; 6] {
+        let source = self.bytes.get(6..12).unwrap_or_default();
+        source.try_into().unwrap_or_default()
+    }
+}
