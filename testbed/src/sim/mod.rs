@@ -134,7 +134,7 @@ impl Sim {
             ports.push(Port {
                 node: end.node,
                 at: plugs[end.node].len() - 1,
-                wire: Wire::new(end.sends.clone(), random.next_u64()),
+                wire: Wire::new(end.sends, random.next_u64()),
             });
         }
         let mut queue = Queue::default();

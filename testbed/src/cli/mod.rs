@@ -1,0 +1,118 @@
+//! The command line: one file a group of commands.
+
+mod look;
+mod run;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use hamp::daemon::{Failure, exit};
+use testbed::{Privilege, wait};
+
+/// Labs for host anycast: whole networks on this machine, without root, that leave nothing behind.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 all checks passed, 1 a check failed, 2 usage,\n\
+                  69 program or kernel feature missing, 77 privilege missing,\n\
+                  78 a file is wrong, 130 interrupted."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say what this machine lacks for the labs, and the remedy
+    Check {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// How to get the right to make namespaces
+        #[arg(long, value_enum, default_value_t, env = "HAMP_LAB_PRIVILEGE")]
+        privilege: Privilege,
+    },
+    /// List the labs
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a lab
+    Run(run::Arguments),
+    /// Serve this host's name over HTTP and DNS, for labs
+    Who(testbed::who::Arguments),
+}
+
+/// Parses the command line and does what it says.
+pub(crate) fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 });
+        }
+    };
+    let code = match arguments.command {
+        Command::Check { json, privilege } => look::check(json, privilege),
+        Command::List { json } => look::list(json),
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Who(arguments) => arguments.run().map(|()| 0),
+    };
+    match code {
+        Ok(code) => ExitCode::from(code),
+        Err(_) if wait::go_on().is_err() => ExitCode::from(exit::INTERRUPTED),
+        Err(error) => {
+            eprintln!("hamp-lab: {error:#}");
+            ExitCode::from(code_of(&error))
+        }
+    }
+}
+
+/// The exit code of an error.
+fn code_of(error: &anyhow::Error) -> u8 {
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        failure.code
+    } else if error.is::<hamp::daemon::config::Error>() {
+        exit::CONFIG
+    } else {
+        exit::FAILED
+    }
+}
+
+/// Notes when somebody wants an end: Ctrl-C, SIGTERM, or the death of the process that started us.
+fn watch_signals() -> Result<()> {
+    let parent = nix::unistd::getppid();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let body = async move {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (Ok(mut int), Ok(mut term), Ok(mut hup)) = (
+            signal(SignalKind::interrupt()),
+            signal(SignalKind::terminate()),
+            signal(SignalKind::hangup()),
+        ) else {
+            return;
+        };
+        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(200));
+        loop {
+            tokio::select! {
+                _ = int.recv() => {}
+                _ = term.recv() => {}
+                _ = hup.recv() => {}
+                _ = ticks.tick() => if nix::unistd::getppid() == parent { continue },
+            }
+            if wait::interrupt() {
+                // Asked twice: the kernel takes the lab down with us.
+                std::process::exit(exit::INTERRUPTED.into());
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || runtime.block_on(body))?;
+    Ok(())
+}

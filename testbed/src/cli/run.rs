@@ -1,0 +1,108 @@
+//! `hamp-lab run`: one lab, its story and its figures.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use testbed::report::Run;
+use testbed::scenario::{ALL, Options, Scenario};
+use testbed::{Privilege, check};
+
+use super::watch_signals;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Which lab; `hamp-lab list` shows all
+    name: String,
+    /// The short form: 20 seconds at most
+    #[arg(long)]
+    quick: bool,
+    /// Write everything measured to a JSON file (- is stdout, the story goes to stderr then)
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write one pcapng file per link to a directory
+    #[arg(long, value_name = "DIR")]
+    pcap: Option<PathBuf>,
+    /// Wait for Enter before each event, and show a command to look with
+    #[arg(long)]
+    step: bool,
+    /// Leave a shell in the lab at the end
+    #[arg(long)]
+    keep: bool,
+    /// Print line by line even on a terminal
+    #[arg(long)]
+    plain: bool,
+    /// How to get the right to make namespaces
+    #[arg(long, value_enum, default_value_t, env = "HAMP_LAB_PRIVILEGE")]
+    privilege: Privilege,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<u8> {
+    let Some(scenario) = ALL.iter().find(|s| s.name == arguments.name) else {
+        let names: Vec<_> = ALL.iter().map(|s| s.name).collect();
+        eprintln!(
+            "hamp-lab: no lab {:?}; there are: {}",
+            arguments.name,
+            names.join(", ")
+        );
+        return Ok(2);
+    };
+    if let Some(path) = arguments
+        .json
+        .as_deref()
+        .filter(|path| *path != Path::new("-"))
+    {
+        writable(path).with_context(|| format!("write the figures to {}", path.display()))?;
+    }
+    // Enters the namespaces, which must come before the first thread.
+    let findings = check::look(arguments.privilege);
+    if !findings.ok {
+        for line in findings.remedies() {
+            eprintln!("hamp-lab: {line}");
+        }
+        return Ok(findings.code());
+    }
+    watch_signals()?;
+    let options = Options {
+        quick: arguments.quick,
+        step: arguments.step,
+        keep: arguments.keep,
+        pcap: arguments.pcap.clone(),
+        draw: !arguments.plain && !arguments.step && std::io::stdout().is_terminal(),
+        to_stderr: arguments.json.as_deref() == Some(Path::new("-")),
+    };
+    let run = (scenario.run)(&options)?;
+    if let Some(path) = &arguments.json {
+        write(path, &run, scenario)?;
+    }
+    Ok(u8::from(!run.passed))
+}
+
+/// Whether the file can be written, asked before a lab that takes minutes; what is in it stays.
+fn writable(path: &Path) -> std::io::Result<()> {
+    let existed = path.exists();
+    std::fs::File::options()
+        .append(true)
+        .create(true)
+        .open(path)?;
+    if existed {
+        Ok(())
+    } else {
+        std::fs::remove_file(path)
+    }
+}
+
+fn write(path: &Path, run: &Run, scenario: &Scenario) -> Result<()> {
+    let text = serde_json::to_string_pretty(run)? + "\n";
+    if path == Path::new("-") {
+        print!("{text}");
+        return Ok(());
+    }
+    std::fs::write(path, text).with_context(|| {
+        format!(
+            "write the figures of {} to {}",
+            scenario.name,
+            path.display()
+        )
+    })
+}
