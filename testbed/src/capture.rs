@@ -35,8 +35,8 @@ use socket2::SockFilter;
 
 use crate::lab::{Lab, mac_text};
 
-/// Bytes of each frame kept in memory; files get all.
-pub const KEPT: usize = 192;
+/// Bytes of each frame kept in memory, enough for a report of a dozen addresses; files get all.
+pub const KEPT: usize = 512;
 /// What a socket asks the kernel to hold for it, in bytes; an ordinary user gets
 /// `net.core.rmem_max` instead.
 const BUFFER: usize = 8 << 20;
@@ -64,6 +64,12 @@ impl Stamp {
         )]
         let ms = self.0.wrapping_sub(earlier.0).cast_signed() as f64 / 1e6;
         ms
+    }
+
+    /// The time from `earlier` to this; `None` if it is not later.
+    pub fn since(self, earlier: Self) -> Option<Duration> {
+        let nanos = self.0.checked_sub(earlier.0)?;
+        (nanos > 0).then(|| Duration::from_nanos(nanos))
     }
 
     /// This moment and a duration.

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
 
 use crate::host::{Host, Interface, PATH, Starting};
 use crate::process::{Process, collect};
@@ -117,12 +118,36 @@ impl Lab {
     /// # Errors
     /// A program cannot be started; that it ends later is no error.
     pub fn start(&self) -> Result<()> {
-        for (index, node) in self.topology.nodes.iter().enumerate() {
-            let hamp = self.topology.hamp_config(index)?.map(|_| HAMP.to_owned());
-            let programs = node.programs.iter().map(|program| program.name.clone());
-            for name in hamp.into_iter().chain(programs) {
-                self.start_program(&node.name, &name)?;
-            }
+        let mut nodes = self.topology.nodes.iter();
+        nodes.try_for_each(|node| self.start_host(&node.name))
+    }
+
+    /// As [`Lab::start`], of one host.
+    ///
+    /// # Errors
+    /// Likewise, or there is no such host.
+    pub fn start_host(&self, host: &str) -> Result<()> {
+        let node = self.topology.node(host)?;
+        let hamp = node.hamp.as_ref().map(|_| HAMP);
+        let programs = node.programs.iter().map(|program| program.name.as_str());
+        let mut all = hamp.into_iter().chain(programs);
+        all.try_for_each(|name| self.start_program(host, name))
+    }
+
+    /// Ends what [`Lab::start`] has started on a host, all at once and unasked (`kill -9`).
+    ///
+    /// # Errors
+    /// A process cannot be killed.
+    pub fn kill(&self, host: &str) -> Result<()> {
+        let programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = programs.iter().filter(|running| running.host == host);
+        let alive: Vec<_> = here.filter(|r| r.process.exited().is_none()).collect();
+        // None waits for the end of another.
+        for running in &alive {
+            running.process.signal(Signal::SIGKILL)?;
+        }
+        for running in &alive {
+            running.process.kill()?;
         }
         Ok(())
     }

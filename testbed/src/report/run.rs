@@ -1,4 +1,4 @@
-//! What a run leaves: the document `hamp-lab.run/1`, the same for all scenarios
+//! The document `hamp-lab.run/1`: the figures of a run, the same for all scenarios
 //! (`docs/schemas/hamp-lab.run-1.json`).
 
 use std::collections::BTreeMap;

@@ -1,0 +1,333 @@
+//! A scenario as data, played in kernel namespaces or in virtual time.
+//!
+//! A [`Script`] is a network, clients that keep asking, and what happens when. [`Script::play`]
+//! plays it in either [`World`] and returns the same record from both: what happened, how each
+//! request ended, and every frame. What is judged and drawn is this record, so nothing that judges
+//! knows which world it came from.
+//!
+//! Time in a script counts from the moment at which all hosts that run hamp agree on who owns what.
+//!
+//! Files: `kernel` and `simulated` the two worlds, `agree` waiting until hosts agree, [`events`] a
+//! record in words, [`compare`] the same script in both worlds.
+
+mod agree;
+pub mod compare;
+pub mod events;
+mod kernel;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use hamp::daemon::config::Config;
+
+use crate::Topology;
+use crate::capture::{Captured, Stamp};
+use crate::load::{Service, Stream};
+use crate::report::{Kind, Mark, Request, Round};
+
+/// After something orderly, a member may listen for 500 ms and another drain for 1 s before one
+/// answers (docs/spec/membership.md); the rest is slack.
+const ORDERLY: Duration = Duration::from_millis(1750);
+/// Slack beyond the dead time for a request that a fault may cost.
+const SLACK: Duration = Duration::from_millis(200);
+
+/// A scenario.
+#[derive(Clone, Debug)]
+pub struct Script {
+    /// Where it is played; its hosts run hamp and programs as the topology says.
+    pub topology: Topology,
+    /// The anycast addresses that it is about.
+    pub anycast: Vec<IpAddr>,
+    /// Who asks.
+    pub clients: Vec<Client>,
+    /// What happens, in order.
+    pub steps: Vec<Step>,
+    /// When it is over.
+    pub length: Duration,
+}
+
+/// A host that keeps asking.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Its name.
+    pub host: String,
+    /// What it asks.
+    pub stream: Stream,
+}
+
+/// Something that happens.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// When.
+    pub at: Duration,
+    /// What it is called.
+    pub name: String,
+    /// What it may cost.
+    pub kind: Kind,
+    /// What is done.
+    pub actions: Vec<Action>,
+}
+
+/// Something that is done to a host or to the network.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// The host serves an address from now on.
+    Join(String, IpAddr),
+    /// The host serves an address no longer.
+    Leave(String, IpAddr),
+    /// Hamp and the programs of a host end at once, unasked.
+    Kill(String),
+    /// Hamp alone ends at once, unasked; the programs go on.
+    KillHamp(String),
+    /// What was killed is started again.
+    Start(String),
+    /// Hamp stops where it is.
+    Freeze(String),
+    /// Hamp goes on where it was.
+    Thaw(String),
+    /// A cable is pulled: host and interface.
+    Unplug(String, String),
+    /// A cable is plugged in again.
+    Plug(String, String),
+    /// The host forgets the link-layer addresses it has learned.
+    Forget(String),
+}
+
+impl Action {
+    /// The host it happens to, if it is one.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::Join(host, _)
+            | Self::Leave(host, _)
+            | Self::Kill(host)
+            | Self::KillHamp(host)
+            | Self::Start(host)
+            | Self::Freeze(host)
+            | Self::Thaw(host)
+            | Self::Unplug(host, _)
+            | Self::Plug(host, _)
+            | Self::Forget(host) => Some(host),
+        }
+    }
+}
+
+/// Where a script is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum World {
+    /// In network namespaces, by the kernel and by real programs.
+    Kernel,
+    /// In virtual time, with this seed.
+    Virtual(u64),
+}
+
+impl World {
+    /// `kernel` or `virtual time`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Virtual(_) => "virtual time",
+        }
+    }
+}
+
+/// How a script is played.
+#[derive(Clone, Debug, Default)]
+pub struct Manner {
+    /// Where the frames of kernel labs go, besides into the record.
+    pub pcap: Option<PathBuf>,
+}
+
+impl Script {
+    /// Nothing happens in `topology`, for no time.
+    #[must_use]
+    pub fn new(topology: Topology) -> Self {
+        Self {
+            topology,
+            anycast: Vec::new(),
+            clients: Vec::new(),
+            steps: Vec::new(),
+            length: Duration::ZERO,
+        }
+    }
+
+    /// A host asks for this address, over DNS and over HTTP, each `every_ms`.
+    #[must_use]
+    pub fn asks(mut self, host: &str, address: IpAddr, service: Service, every_ms: u64) -> Self {
+        if !self.anycast.contains(&address) {
+            self.anycast.push(address);
+        }
+        // Streams do not march in step.
+        let offset = Duration::from_millis(3 + 7 * self.clients.len() as u64);
+        self.clients.push(Client {
+            host: host.into(),
+            stream: Stream {
+                service,
+                to: SocketAddr::new(address, service.port()),
+                every: Duration::from_millis(every_ms),
+                offset,
+            },
+        });
+        self
+    }
+
+    /// Something happens at this time.
+    #[must_use]
+    pub fn at(mut self, ms: u64, name: &str, kind: Kind, actions: Vec<Action>) -> Self {
+        self.steps.push(Step {
+            at: Duration::from_millis(ms),
+            name: name.into(),
+            kind,
+            actions,
+        });
+        self
+    }
+
+    /// It is over at this time.
+    #[must_use]
+    pub fn until(mut self, ms: u64) -> Self {
+        self.length = Duration::from_millis(ms);
+        self
+    }
+
+    /// Whether it can be played.
+    ///
+    /// # Errors
+    /// The topology cannot be built, a step or client names a host that is not there, or steps are
+    /// not in order.
+    pub fn check(&self) -> Result<()> {
+        self.topology.check()?;
+        for client in &self.clients {
+            self.topology.node(&client.host)?;
+        }
+        let mut before = Duration::ZERO;
+        for step in &self.steps {
+            ensure!(step.at >= before, "{:?} is out of order", step.name);
+            ensure!(step.at < self.length, "{:?} comes after the end", step.name);
+            before = step.at;
+            for action in &step.actions {
+                if let Some(host) = action.host() {
+                    self.topology
+                        .node(host)
+                        .with_context(|| step.name.clone())?;
+                }
+                if let Action::Unplug(host, interface) | Action::Plug(host, interface) = action {
+                    self.topology.plug(host, interface)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The longest hello interval and dead time of the hosts that run hamp.
+    pub fn timing(&self) -> Result<(Duration, Duration)> {
+        let (mut hello, mut dead) = (Duration::ZERO, Duration::ZERO);
+        for config in agree::configs(&self.topology)?.into_values() {
+            hello = hello.max(config.hello());
+            dead = dead.max(config.dead());
+        }
+        Ok((hello, dead))
+    }
+}
+
+/// What both worlds can do.
+trait Stage {
+    /// The present.
+    fn now(&self) -> Stamp;
+    /// Lets the hosts agree on who owns what, then lets the clients ask.
+    fn begin(&mut self) -> Result<()>;
+    /// Lets time pass until then.
+    fn run_until(&mut self, at: Stamp) -> Result<()>;
+    /// Does something.
+    fn act(&mut self, action: &Action) -> Result<()>;
+    /// Waits for the last answers, and tells what was asked and sent.
+    fn end(self: Box<Self>) -> Result<(Vec<Request>, Captured)>;
+}
+
+impl Script {
+    /// Plays it to its end; `watch` is told each step when it happens.
+    ///
+    /// # Errors
+    /// It cannot be played: what [`Script::check`] says, or what a host says of a step.
+    pub fn play(
+        &self,
+        world: World,
+        manner: &Manner,
+        mut watch: impl FnMut(&Mark),
+    ) -> Result<Round> {
+        self.check()?;
+        let (hello, dead) = self.timing()?;
+        let window = dead + SLACK;
+        let mut stage: Box<dyn Stage> = match world {
+            World::Kernel => Box::new(kernel::Kernel::new(self, manner)?),
+            World::Virtual(_) => anyhow::bail!("later"),
+        };
+        stage.begin()?;
+        let start = stage.now();
+        let undisturbed = Step {
+            at: Duration::ZERO,
+            name: "undisturbed".into(),
+            kind: Kind::Quiet,
+            actions: Vec::new(),
+        };
+        let mut marks: Vec<Mark> = Vec::new();
+        for step in std::iter::once(&undisturbed).chain(&self.steps) {
+            stage.run_until(start.plus(step.at))?;
+            let from = stage.now();
+            if let Some(last) = marks.last_mut() {
+                last.to = from;
+            }
+            let settles = match step.kind {
+                Kind::Quiet => Duration::ZERO,
+                Kind::Orderly => ORDERLY,
+                Kind::Fault => window,
+            };
+            let mark = Mark {
+                name: step.name.clone(),
+                kind: step.kind,
+                host: step.actions.first().and_then(Action::host).map(Into::into),
+                from,
+                settled: from.plus(settles),
+                to: from,
+            };
+            watch(&mark);
+            marks.push(mark);
+            for action in &step.actions {
+                stage
+                    .act(action)
+                    .with_context(|| format!("{}: {action:?}", step.name))?;
+            }
+        }
+        stage.run_until(start.plus(self.length))?;
+        if let Some(last) = marks.last_mut() {
+            last.to = stage.now();
+        }
+        let (mut requests, captured) = stage.end()?;
+        requests.sort_by_key(|request| request.sent);
+        Ok(Round {
+            name: world.name().into(),
+            hello,
+            dead,
+            window,
+            anycast: self.anycast.clone(),
+            members: self.members()?,
+            marks,
+            requests,
+            captured,
+        })
+    }
+
+    /// The hosts that serve an anycast address at any time.
+    fn members(&self) -> Result<Vec<String>> {
+        let configs = agree::configs(&self.topology)?;
+        let serves = |(index, config): (&usize, &Config)| {
+            let name = &self.topology.nodes[*index].name;
+            let joins = |action: &Action| matches!(action, Action::Join(host, _) if host == name);
+            let mut actions = self.steps.iter().flat_map(|step| &step.actions);
+            let serves = !config.addresses().is_empty() || actions.any(joins);
+            serves.then(|| name.clone())
+        };
+        Ok(configs.iter().filter_map(serves).collect())
+    }
+}
