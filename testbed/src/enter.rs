@@ -1,11 +1,12 @@
 //! Getting the right to make namespaces, as root or as an ordinary user.
 //!
 //! The kernel allows a new user namespace only to a process with one thread, so [`enter`] belongs
-//! at the start of `main`. Inside, one user id exists: 0, which is the user who started us.
+//! at the start of `main`, or before it ([`before_main!`](crate::before_main!)). Inside, one user id exists: 0, which is the user who started us.
 //! Programs that change to another user (sshd's privilege separation) cannot work there, and
 //! [`is_mapped`] tells.
 
 use std::fs;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
@@ -23,30 +24,60 @@ pub enum Privilege {
     User,
 }
 
+impl Privilege {
+    /// What `HAMP_LAB_PRIVILEGE` asks for: `user` is [`Privilege::User`], all else is `Auto`.
+    pub fn from_environment() -> Self {
+        match std::env::var("HAMP_LAB_PRIVILEGE").as_deref() {
+            Ok("user") => Self::User,
+            _ => Self::Auto,
+        }
+    }
+}
+
 static ENTERED: AtomicBool = AtomicBool::new(false);
+/// Why [`enter`] failed the first time.
+static REFUSED: OnceLock<String> = OnceLock::new();
 
 /// Enters a private network namespace, through a user namespace where needed. Errors name the
-/// remedy.
+/// remedy, and every later [`Lab::new`](crate::Lab::new) gives the same one.
 ///
 /// A second call does nothing.
 pub fn enter(privilege: Privilege) -> Result<()> {
-    if ENTERED.load(Ordering::Acquire) {
+    if is_entered() {
         return Ok(());
     }
+    namespaces(privilege).inspect_err(|error| {
+        let _ = REFUSED.set(format!("{error:#}"));
+    })?;
+    ENTERED.store(true, Ordering::Release);
+    Ok(())
+}
+
+fn namespaces(privilege: Privilege) -> Result<()> {
     if privilege == Privilege::Auto && geteuid().is_root() {
         match unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS) {
-            Ok(()) => {
-                ENTERED.store(true, Ordering::Release);
-                return Ok(());
-            }
+            Ok(()) => return Ok(()),
             // Root in a container without CAP_SYS_ADMIN: as an ordinary user then.
             Err(Errno::EPERM) => {}
             Err(error) => bail!("unshare of network and mount namespaces: {error}"),
         }
     }
-    enter_user()?;
-    ENTERED.store(true, Ordering::Release);
-    Ok(())
+    enter_user()
+}
+
+/// Whether labs can be built, and if not, why.
+///
+/// # Errors
+/// [`enter`] was refused, which is a reason to [`skip`](crate::skip()); or nobody called it.
+pub(crate) fn must_be_entered() -> Result<()> {
+    match REFUSED.get() {
+        _ if is_entered() => Ok(()),
+        Some(why) => Err(crate::skip(why)),
+        None => bail!(
+            "no namespaces were entered: add testbed::before_main!(); to this crate (in tests), or \
+             call testbed::init() and testbed::enter() at the start of main"
+        ),
+    }
 }
 
 /// Whether we live in a user namespace with one user id, whoever has made it.

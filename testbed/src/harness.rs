@@ -4,6 +4,10 @@
 //! with one thread into a new user namespace. A test binary with `harness = false` calls [`main`]
 //! instead: it enters first, then runs the tests one after the other. What this machine cannot do
 //! is printed as ignored, with the reason.
+//!
+//! Ordinary `#[test]` functions are less to write: [`before_main!`](crate::before_main!) enters for
+//! them. This runner is for tests that must not run side by side, or whose skips must be seen
+//! without `--show-output`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -11,25 +15,11 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use crate::skip::Skip;
+pub use crate::skip::skip;
+
 /// A test: its name and what it does. An error fails it, unless it comes from [`skip`].
 pub type Test = (&'static str, fn() -> Result<()>);
-
-/// The reason why a test cannot run here.
-#[derive(Debug)]
-struct Skip(String);
-
-impl std::fmt::Display for Skip {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Skip {}
-
-/// The error with which a test says that it cannot run here, and why.
-pub fn skip(why: impl Into<String>) -> anyhow::Error {
-    anyhow::Error::new(Skip(why.into()))
-}
 
 /// What the standard runner's command line asks for, as far as it concerns us; other options are
 /// accepted and ignored.
@@ -95,11 +85,7 @@ pub fn main(tests: &[Test]) -> ExitCode {
     let filtered = tests.len() - chosen.len();
     println!("\nrunning {} tests", chosen.len());
     let start = Instant::now();
-    let privilege = match std::env::var("HAMP_LAB_PRIVILEGE").as_deref() {
-        Ok("user") => crate::Privilege::User,
-        _ => crate::Privilege::Auto,
-    };
-    let entered = crate::enter(privilege);
+    let entered = crate::enter(crate::Privilege::from_environment());
     let (mut passed, mut failed, mut ignored) = (0, 0, 0);
     for (name, body) in chosen {
         let result = match &entered {

@@ -28,6 +28,9 @@ pub const RUN_LIMIT: Duration = Duration::from_secs(30);
 /// Where programs are looked for; an ordinary user's own path often lacks the `sbin` directories.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Set to the host's name in the environment of what runs in a host.
+pub(crate) const HOST_VARIABLE: &str = "HAMP_LAB_HOST";
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// One end of a link, in a host.
@@ -255,7 +258,7 @@ impl Host {
         command
             .args(arguments)
             .env("PATH", format!("{BIN}:{PATH}"))
-            .env("HAMP_LAB_HOST", &self.name)
+            .env(HOST_VARIABLE, &self.name)
             .env("TMPDIR", "/tmp")
             .env_remove("NOTIFY_SOCKET")
             .stdin(Stdio::null())

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
 use crate::host::{Host, Interface, PATH, Starting};
@@ -49,9 +49,7 @@ impl Lab {
         topology
             .check()
             .with_context(|| format!("topology {}", topology.name))?;
-        if !crate::enter::is_entered() {
-            bail!("testbed::enter() comes first");
-        }
+        crate::enter::must_be_entered()?;
         let starting: Vec<_> = topology
             .nodes
             .iter()

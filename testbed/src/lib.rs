@@ -5,21 +5,26 @@
 //! rules, `/run`, `/tmp` and process numbers, and unmodified programs run in it. Links are veth
 //! pairs into a Linux bridge that is itself a host.
 //!
-//! ```no_run
-//! testbed::init(); // first line of main: this process may be meant to become a host
-//! testbed::enter(testbed::Privilege::Auto)?; // the user namespace, before the first thread
-//! let two = testbed::Topology::new("two")
+//! ```standalone_crate
+//! use testbed::{Lab, Topology};
+//!
+//! testbed::before_main!(); // once in a file with tests; a program calls init() and enter()
+//!
+//! # fn main() -> testbed::Result<()> {
+//! let two = Topology::new("two")
 //!     .switch("sw")
 //!     .host("a").link("sw", &["10.15.46.1/24", "fd15:46::1/64"])
 //!     .host("b").link("sw", &["10.15.46.2/24", "fd15:46::2/64"]);
-//! let lab = testbed::Lab::new(&two)?;
-//! let answer = lab.host("a").run(&["ping", "-c1", "-W1", "10.15.46.2"])?;
-//! assert!(answer.status.success());
-//! # Ok::<(), anyhow::Error>(())
+//! let lab = Lab::new(&two)?;
+//! let said = lab.host("a").run(&["ping", "-c1", "-W1", "10.15.46.2"])?.ok()?;
+//! assert!(said.contains("1 received"));
+//! # Ok(())
+//! # }
 //! ```
 //!
-//! **No privilege.** [`enter()`] moves an ordinary user into a user namespace, where it may make all
-//! the others. Root skips that step and walks the same path.
+//! **No privilege.** [`before_main!`] or [`enter()`] moves an ordinary user into a user namespace,
+//! where it may make all the others. Root skips that step and walks the same path. Ordinary
+//! `#[test]` functions work: what must come before the first thread comes before `main`.
 //!
 //! **Nothing stays behind.** No namespace has a name in the file system and no host has a file
 //! outside its private mounts. A host is held by one thread of the lab and dies with it
@@ -29,12 +34,14 @@
 //! **No second binary.** Hosts, and hamp itself inside them, are this program executing itself:
 //! [`init()`] looks at the arguments and at the name it was called by.
 //!
-//! Files: [`mod@enter`] privileges, `init` the first process of a host, [`host`] and [`process`]
-//! what runs there, [`topology`] the network as data, [`lab`] wiring, [`impair`] what
-//! happens to frames on their way, [`sim`] the same network in virtual time, [`capture`] frames on links, [`wait`] bounded waits,
-//! [`harness`] tests that need a namespace before their first thread, [`check`] what a machine
-//! lacks, [`scenario`] the labs of `hamp-lab`, [`report`] what they leave.
+//! Files: [`mod@enter`] privileges, `before_main` the same for ordinary tests, `init` the first
+//! process of a host, [`host`] and [`process`] what runs there, [`topology`] the network as data,
+//! [`lab`] wiring, [`impair`] what happens to frames on their way, [`sim`] the same network in
+//! virtual time, [`capture`] frames on links, [`wait`] bounded waits, `skip` tests that cannot run,
+//! [`harness`] tests one at a time, [`check`] what a machine lacks, [`who`] a server that says which
+//! host answered, [`scenario`] the labs of `hamp-lab`, [`report`] what they leave.
 
+mod before_main;
 pub mod capture;
 pub mod check;
 pub mod enter;
@@ -49,6 +56,7 @@ pub mod report;
 pub mod scenario;
 pub mod script;
 pub mod sim;
+mod skip;
 pub mod topology;
 pub mod wait;
 pub mod who;
@@ -60,4 +68,16 @@ pub use init::init;
 pub use lab::Lab;
 pub use process::{Output, Process};
 pub use sim::Sim;
+pub use skip::{skip, skippable};
 pub use topology::Topology;
+
+/// The result of everything here; the error is made to be read by people, and names what was being
+/// done, to what, and the remedy where there is one.
+pub use anyhow::Result;
+
+/// What macros of this crate expand to. Not for use by name.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::before_main::before_main;
+    pub use ctor::declarative::ctor;
+}
