@@ -42,6 +42,8 @@ enum Command {
     },
     /// Run a lab
     Run(run::Arguments),
+    /// Simulate thousands of members in virtual time, and say what that took
+    Simulate(testbed::sim::scale::Arguments),
     /// Serve this host's name over HTTP and DNS, for labs
     Who(testbed::who::Arguments),
 }
@@ -59,6 +61,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Check { json, privilege } => look::check(json, privilege),
         Command::List { json } => look::list(json),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Simulate(arguments) => testbed::sim::scale::run(&arguments).map(|()| 0),
         Command::Who(arguments) => arguments.run().map(|()| 0),
     };
     match code {

@@ -134,7 +134,7 @@ impl Sim {
     pub fn impair_out(&mut self, host: &str, interface: &str, how: &Impairment) -> Result<()> {
         how.check()?;
         let port = self.port(host, interface)?;
-        self.ports[port].wire.impair(*how);
+        self.ports[port].impair(*how);
         Ok(())
     }
 
@@ -145,7 +145,7 @@ impl Sim {
     pub fn impair_in(&mut self, host: &str, interface: &str, how: &Impairment) -> Result<()> {
         how.check()?;
         let port = self.port(host, interface)?;
-        self.ports[port ^ 1].wire.impair(*how);
+        self.ports[port ^ 1].impair(*how);
         Ok(())
     }
 

@@ -27,9 +27,9 @@
 //! else. A cable takes no time beyond its impairments, a switch takes [`SWITCHING`]. A frozen host
 //! keeps [`BACKLOG`] frames. Routers forward nothing.
 //!
-//! Files: `queue` what comes next, `host` lives of a host, `wire` one direction of a cable,
-//! `switch` learning, `traffic` the way of a frame, `fault` what is done to the network, `look`
-//! what can be seen of it, `tape` frames recorded, `digest` two runs compared.
+//! Files: `queue` what comes next, `host` lives of a host, `switch` learning, `traffic` the way of a frame, `fault` what is done to the network, `look`
+//! what can be seen of it, `tape` frames recorded, [`scale`]
+//! thousands of hosts, `digest` two runs compared.
 
 mod digest;
 mod fault;
@@ -37,10 +37,10 @@ mod host;
 mod look;
 mod packet;
 mod queue;
+pub mod scale;
 mod switch;
 mod tape;
 mod traffic;
-mod wire;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -50,13 +50,13 @@ use hamp::node::Event;
 use hamp::proto::random::Random;
 use hamp::time::Instant;
 
+use crate::impair::{self, Direction};
 use crate::topology::{Kind, Topology};
 use digest::Digest;
 use host::{Host, Interface};
 use queue::{Nanos, Planned, Queue};
 use switch::Switch;
 use tape::Tape;
-use wire::Wire;
 
 pub use host::BACKLOG;
 pub use look::Totals;
@@ -114,8 +114,10 @@ struct Port {
     node: usize,
     /// Which of the node's interfaces or ports it is.
     at: usize,
-    /// What happens to the frames it sends.
-    wire: Wire,
+    /// What happens to the frames it sends, drawn from `random`; nothing where it is `plain`.
+    direction: Direction,
+    random: Random,
+    plain: bool,
 }
 
 impl Sim {
@@ -129,12 +131,19 @@ impl Sim {
         let mut random = Random::new(seed);
         let mut plugs: Vec<Vec<usize>> = vec![Vec::new(); topology.nodes.len()];
         let mut ports = Vec::with_capacity(2 * topology.links.len());
-        for end in topology.links.iter().flat_map(|link| &link.ends) {
-            plugs[end.node].push(ports.len());
+        for (number, end) in topology
+            .links
+            .iter()
+            .flat_map(|link| &link.ends)
+            .enumerate()
+        {
+            plugs[end.node].push(number);
             ports.push(Port {
                 node: end.node,
                 at: plugs[end.node].len() - 1,
-                wire: Wire::new(end.sends, random.next_u64()),
+                direction: Direction::new(end.sends),
+                random: impair::random(seed, number / 2, number % 2),
+                plain: end.sends.is_none(),
             });
         }
         let mut queue = Queue::default();

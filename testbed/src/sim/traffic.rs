@@ -7,8 +7,26 @@ use hamp::node::Node;
 use hamp::wire::frame::is_group;
 
 use super::packet::Packet;
-use super::queue::Planned;
-use super::{Device, Happened, SWITCHING, Sim, instant, nanos};
+use super::queue::{Nanos, Planned};
+use super::{Device, Happened, Port, SWITCHING, Sim, instant, nanos};
+use crate::impair::{Fate, Impairment};
+
+impl Port {
+    /// What becomes of a frame of `length` bytes that is sent now.
+    fn fate(&mut self, now: Nanos, length: usize) -> Fate {
+        if self.plain {
+            let twice = false;
+            return Fate::Arrives { at: now, twice };
+        }
+        self.direction.frame(now, length, &mut self.random)
+    }
+
+    /// What happens from now on to what it sends.
+    pub(super) fn impair(&mut self, how: Impairment) {
+        self.plain = how.is_none();
+        self.direction.set(how);
+    }
+}
 
 impl Sim {
     /// Does one thing of the queue.
@@ -42,8 +60,11 @@ impl Sim {
             Device::Switch(_) => nanos(SWITCHING),
             Device::Host(_) => 0,
         };
-        let copies = self.ports[port].wire.send(self.now, packet.bytes.len());
-        for at in copies.into_iter().flatten() {
+        let (at, copies) = match self.ports[port].fate(self.now, packet.bytes.len()) {
+            Fate::Arrives { at, twice } => (at, 1 + u8::from(twice)),
+            Fate::Dropped(_) => return,
+        };
+        for _ in 0..copies {
             let arrival = Planned::Arrival(other, Rc::clone(packet));
             self.queue.push(at + takes, arrival);
         }
@@ -86,7 +107,7 @@ impl Sim {
     fn forward(&mut self, port: usize, packet: &Rc<Packet>) {
         let other = port ^ 1;
         let at_once = self.carrier[port / 2]
-            && self.ports[port].wire.is_plain_at(self.now)
+            && self.ports[port].plain
             && matches!(self.devices[self.ports[other].node], Device::Host(_));
         if at_once {
             self.deliver(other, packet);
