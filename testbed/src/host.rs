@@ -398,11 +398,17 @@ impl Host {
     }
 }
 
+impl Host {
+    /// Tells it to end, without waiting: the end of the queue ends the holder, which ends the first
+    /// process, which ends all others.
+    pub(crate) fn end(&mut self) {
+        drop(self.jobs.take());
+    }
+}
+
 impl Drop for Host {
     fn drop(&mut self) {
-        // The end of the queue ends the holder, which ends the first process, which ends all
-        // others.
-        drop(self.jobs.take());
+        self.end();
         // The first process of a process namespace is not gone before all others are collected, and
         // those that we started are ours to collect.
         let children = self

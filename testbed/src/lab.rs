@@ -1,11 +1,12 @@
 //! A topology in kernel namespaces: hosts, wiring, programs, and the cable that is pulled.
 //!
-//! Building is fast because little is started: hosts start side by side, all links are made by one
-//! `ip -batch`, and each host sets its addresses with one more.
+//! Building is fast because little is started and nothing waits for its turn: hosts start side by
+//! side, all links are made by one `ip -batch`, and each host sets its addresses with one more, side
+//! by side too. All hosts are told to end before the first one is waited for.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,13 +14,18 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
 use crate::host::{Host, Interface, PATH, Starting};
-use crate::process::{Process, collect};
+use crate::process::{Output, Process, collect};
 use crate::topology::{End, Kind, Topology, Via};
 
 /// Where a host that runs hamp has its configuration.
 pub const HAMP_CONFIG: &str = "/run/lab/hamp.toml";
 /// What hamp is called among the programs of a host.
 pub const HAMP: &str = "hamp";
+
+/// How many hosts are configured side by side.
+const BATCHES: usize = 32;
+/// How long one of them may take.
+const BATCH_LIMIT: Duration = Duration::from_secs(10);
 
 /// A running lab. Dropping it ends all hosts.
 #[derive(Debug)]
@@ -55,10 +61,9 @@ impl Lab {
             .iter()
             .map(|node| Starting::begin(&node.name))
             .collect::<Result<_>>()?;
-        let hosts: Vec<_> = starting
-            .into_iter()
-            .map(Starting::finish)
-            .collect::<Result<_>>()?;
+        // All are waited for, also when one fails: what started is ended before this returns.
+        let started: Vec<_> = starting.into_iter().map(Starting::finish).collect();
+        let hosts = started.into_iter().collect::<Result<_>>()?;
         let mut lab = Self {
             topology: topology.clone(),
             programs: Mutex::default(),
@@ -244,16 +249,44 @@ impl Lab {
                 .unwrap();
             }
         }
-        batch(&links, None).context("make links")?;
-        for ((text, host), node) in inner.iter().zip(&*hosts).zip(&topology.nodes) {
+        let made = batch(&links, None)?;
+        collect("ip -batch", made, BATCH_LIMIT)
+            .and_then(Output::ok)
+            .context("make links")?;
+        for (host, node) in hosts.iter().zip(&topology.nodes) {
             if node.kind == Kind::Router {
                 host.sysctl("ipv4/ip_forward", "1")?;
                 host.sysctl("ipv6/conf/all/forwarding", "1")?;
             }
-            batch(text, Some(host)).with_context(|| host.name().to_owned())?;
         }
-        Ok(())
+        let all: Vec<_> = hosts.iter().zip(&inner).collect();
+        all.chunks(BATCHES).try_for_each(configure)
     }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let programs = self.programs.get_mut();
+        programs.unwrap_or_else(PoisonError::into_inner).clear();
+        for host in &mut self.hosts {
+            host.end();
+        }
+    }
+}
+
+/// Runs each host's lines in it, all side by side.
+fn configure(hosts: &[(&Host, &String)]) -> Result<()> {
+    let started: Vec<_> = hosts
+        .iter()
+        .map(|(host, text)| (host.name(), batch(text, Some(host))))
+        .collect();
+    let end = |(name, started): (&str, Result<Child>)| {
+        let ended = started.and_then(|child| collect("ip -batch", child, BATCH_LIMIT)?.ok());
+        ended.with_context(|| name.to_owned()).map(drop)
+    };
+    // Every child is collected before the first error is returned: a host cannot end before.
+    let ended: Vec<_> = started.into_iter().map(end).collect();
+    ended.into_iter().collect()
 }
 
 /// The lines that bring up one end of a cable.
@@ -279,8 +312,8 @@ pub fn mac_text(mac: [u8; 6]) -> String {
     mac.map(|b| format!("{b:02x}")).join(":")
 }
 
-/// Runs `ip -batch` with this text, in a host or around all of them.
-fn batch(text: &str, host: Option<&Host>) -> Result<()> {
+/// Starts `ip -batch` with this text, in a host or around all of them.
+fn batch(text: &str, host: Option<&Host>) -> Result<Child> {
     let mut command = Command::new("ip");
     command
         .args(["-batch", "-"])
@@ -292,9 +325,9 @@ fn batch(text: &str, host: Option<&Host>) -> Result<()> {
         None => command.spawn(),
     };
     let mut child = child.context("start ip (package iproute2)")?;
-    let mut input = child.stdin.take().context("no pipe")?;
-    input.write_all(text.as_bytes()).context("write to ip")?;
-    drop(input);
-    collect("ip -batch", child, Duration::from_secs(10))?.ok()?;
-    Ok(())
+    if let Some(mut input) = child.stdin.take() {
+        // Should it end before it has read everything, its status and its last words say why.
+        let _ = input.write_all(text.as_bytes());
+    }
+    Ok(child)
 }

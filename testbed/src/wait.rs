@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// How often a condition is looked at.
-const EVERY: Duration = Duration::from_millis(10);
+/// How often a condition is looked at: soon at first, since most come true soon, then less often.
+const FIRST: Duration = Duration::from_micros(250);
+const LAST: Duration = Duration::from_millis(10);
 
 /// Set once somebody wants an end: no wait goes on then.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -89,6 +90,7 @@ pub fn until<T>(
     mut condition: impl FnMut() -> Option<T>,
 ) -> Result<T> {
     let start = Instant::now();
+    let mut pause = FIRST;
     loop {
         if let Some(value) = condition() {
             return Ok(value);
@@ -97,7 +99,8 @@ pub fn until<T>(
         if start.elapsed() >= limit {
             bail!("waited {} ms in vain: {what}", limit.as_millis());
         }
-        std::thread::sleep(EVERY);
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LAST);
     }
 }
 
