@@ -49,6 +49,7 @@ pub mod harness;
 pub mod host;
 pub mod impair;
 mod init;
+pub mod judge;
 pub mod lab;
 pub mod load;
 pub mod process;

@@ -6,11 +6,12 @@ use anyhow::{Context, Result, ensure};
 use testbed::Topology;
 use testbed::load::Service;
 use testbed::report::Kind;
+use testbed::script::compare::compare;
 use testbed::script::events::events;
 use testbed::script::{Action, Manner, Script, World};
 
 fn main() -> ExitCode {
-    testbed::harness::main(&[("kernel", || story(World::Kernel))])
+    testbed::harness::main(&[("kernel", || story(World::Kernel)), ("both", both)])
 }
 
 fn link() -> Topology {
@@ -109,5 +110,19 @@ fn story(world: World) -> Result<()> {
     }
     let last = round.requests.last().context("nothing was asked")?;
     ensure!(last.outcome.as_deref() == Ok("s1"), "{last:?}");
+    Ok(())
+}
+
+fn both() -> Result<()> {
+    let script = script();
+    let mut simulated = script.play(World::Virtual(1), &Manner::default(), |_| {})?;
+    let mut real = script.play(World::Kernel, &Manner::default(), |_| {})?;
+    simulated.requests.clear();
+    real.requests.clear();
+    for event in events(&simulated) {
+        println!("{:?} {} {}", event.at, event.host, event.what);
+    }
+    let difference = compare(&simulated, &real, std::time::Duration::from_millis(300));
+    println!("{difference:#?}");
     Ok(())
 }

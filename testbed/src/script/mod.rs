@@ -14,6 +14,7 @@ mod agree;
 pub mod compare;
 pub mod events;
 mod kernel;
+mod simulated;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -261,7 +262,7 @@ impl Script {
         let window = dead + SLACK;
         let mut stage: Box<dyn Stage> = match world {
             World::Kernel => Box::new(kernel::Kernel::new(self, manner)?),
-            World::Virtual(_) => anyhow::bail!("later"),
+            World::Virtual(seed) => Box::new(simulated::Simulated::new(self, seed)?),
         };
         stage.begin()?;
         let start = stage.now();

@@ -1,0 +1,167 @@
+//! The rule of TCP (RFC 1546): of all segments to an anycast address only a SYN may pass.
+
+use std::net::IpAddr;
+
+use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
+
+use crate::report::{Check, Round};
+
+/// Frames with something wrong, by rule.
+#[derive(Clone, Debug, Default)]
+pub struct Segments {
+    /// SYNs to the anycast address.
+    pub syns: usize,
+    /// SYN-ACKs from a unicast address of a member.
+    pub unicast_syn_acks: usize,
+    /// Everything else to or from the anycast address.
+    pub violations: Vec<String>,
+}
+
+/// Looks at every TCP segment once, where its sender's link carries it.
+///
+/// Segments that are sent by hand, from ports for which `by_hand` holds, are left out; `unicast` are
+/// the members' own addresses.
+pub fn segments(round: &Round, unicast: &[IpAddr], by_hand: impl Fn(u16) -> bool) -> Segments {
+    let anycast = &round.anycast;
+    let mut found = Segments::default();
+    for frame in round.captured.frames.iter().filter(|f| f.from_host) {
+        let Ok(packet) = LaxSlicedPacket::from_ethernet(&frame.bytes) else {
+            continue;
+        };
+        let Some(TransportSlice::Tcp(tcp)) = &packet.transport else {
+            continue;
+        };
+        let (source, destination): (IpAddr, IpAddr) = match &packet.net {
+            Some(LaxNetSlice::Ipv4(ip)) => (
+                ip.header().source_addr().into(),
+                ip.header().destination_addr().into(),
+            ),
+            Some(LaxNetSlice::Ipv6(ip)) => (
+                ip.header().source_addr().into(),
+                ip.header().destination_addr().into(),
+            ),
+            _ => continue,
+        };
+        if by_hand(tcp.source_port()) {
+            continue;
+        }
+        let bare_syn = tcp.syn() && !tcp.ack() && !tcp.rst() && !tcp.fin();
+        if anycast.contains(&destination) && bare_syn {
+            found.syns += 1;
+        } else if anycast.contains(&destination) || anycast.contains(&source) {
+            let flags = [
+                (tcp.syn(), 'S'),
+                (tcp.ack(), 'A'),
+                (tcp.rst(), 'R'),
+                (tcp.fin(), 'F'),
+            ];
+            let flags: String = flags.iter().filter(|f| f.0).map(|f| f.1).collect();
+            found.violations.push(format!(
+                "{source}:{} > {destination}:{} [{flags}]",
+                tcp.source_port(),
+                tcp.destination_port()
+            ));
+        } else if tcp.syn() && tcp.ack() && unicast.contains(&source) {
+            found.unicast_syn_acks += 1;
+        }
+    }
+    found
+}
+
+impl Segments {
+    /// `tcp-only-syn`, and `tcp-unicast-syn-ack` that there was anything to see.
+    pub fn checks(&self) -> [Check; 2] {
+        let seen = format!("{} SYNs, {} SYN-ACKs", self.syns, self.unicast_syn_acks);
+        let unanswered = if self.unicast_syn_acks == 0 {
+            vec!["none seen".into()]
+        } else {
+            vec![]
+        };
+        [
+            Check::none("tcp-only-syn", &self.violations, "segments").noted(seen),
+            Check::none("tcp-unicast-syn-ack", &unanswered, "failures"),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use etherparse::PacketBuilder;
+
+    use super::*;
+    use crate::capture::{Captured, Frame, Link, Stamp};
+
+    const ANYCAST: [IpAddr; 2] = [
+        IpAddr::V4(Ipv4Addr::new(198, 18, 0, 1)),
+        IpAddr::V6(Ipv6Addr::new(0x2001, 2, 0, 0x1546, 0, 0, 0, 1)),
+    ];
+    const HOST: [u8; 6] = [2, 0, 0, 0, 0, 9];
+    const S1: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+    fn round(frames: Vec<(bool, Vec<u8>)>) -> Round {
+        let link = Link {
+            host: "client".into(),
+            interface: "eth0".into(),
+            port: "client".into(),
+            mac: HOST,
+        };
+        let frames = (1..).zip(frames).map(|(ms, (from_host, bytes))| Frame {
+            at: Stamp(ms * 1_000_000),
+            link: 0,
+            from_host,
+            length: bytes.len(),
+            bytes: bytes.into(),
+        });
+        Round {
+            anycast: ANYCAST.into(),
+            captured: Captured {
+                links: vec![link],
+                frames: frames.collect(),
+                lost: 0,
+            },
+            ..Round::default()
+        }
+    }
+
+    #[test]
+    fn only_a_syn_may_go_to_the_address_and_nothing_may_come_from_it() {
+        let unicast = [10, 0, 0, 1];
+        let tcp = |from: [u8; 4], to: [u8; 4], flags: &str| {
+            let mut tcp = PacketBuilder::ethernet2(HOST, S1)
+                .ipv4(from, to, 64)
+                .tcp(1, 2, 3, 4);
+            for flag in flags.chars() {
+                tcp = match flag {
+                    'S' => tcp.syn(),
+                    'A' => tcp.ack(5),
+                    'R' => tcp.rst(),
+                    _ => tcp.fin(),
+                };
+            }
+            let mut bytes = Vec::new();
+            tcp.write(&mut bytes, &[]).expect("write to a Vec");
+            (true, bytes)
+        };
+        let (a, client) = ([198, 18, 0, 1], [10, 0, 0, 9]);
+        let good = vec![
+            tcp(client, a, "S"),
+            tcp(unicast, client, "SA"),
+            tcp(client, unicast, "A"),
+            tcp(client, unicast, "FA"),
+        ];
+        let seen = segments(&round(good), &[unicast.into()], |_| false);
+        assert_eq!((seen.syns, seen.unicast_syn_acks), (1, 1));
+        assert!(seen.violations.is_empty(), "{:?}", seen.violations);
+        let bad = vec![
+            tcp(a, client, "SA"),
+            tcp(client, a, "A"),
+            tcp(client, a, "SF"),
+            tcp(client, a, "R"),
+            tcp(a, client, "R"),
+        ];
+        let seen = segments(&round(bad), &[unicast.into()], |_| false);
+        assert_eq!(seen.violations.len(), 5, "{:?}", seen.violations);
+    }
+}
