@@ -102,10 +102,20 @@ impl Stage for Kernel {
         }
     }
 
-    fn end(mut self: Box<Self>) -> Result<(Vec<Request>, Captured)> {
-        for load in self.loads.drain(..) {
-            load.finish()?;
-        }
+    fn ended(&self, from: usize) -> Vec<Request> {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.get(from..).unwrap_or_default().to_vec()
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.loads.drain(..).try_for_each(Load::finish)
+    }
+
+    fn lab(&self) -> Option<&Lab> {
+        Some(&self.lab)
+    }
+
+    fn end(self: Box<Self>) -> Result<(Vec<Request>, Captured)> {
         let captured = self.capture.finish()?;
         let ended = Arc::clone(&self.ended);
         let mut ended = ended.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,10 +7,11 @@
 //!
 //! Time in a script counts from the moment at which all hosts that run hamp agree on who owns what.
 //!
-//! Files: `kernel` and `simulated` the two worlds, `agree` waiting until hosts agree, [`events`] a
-//! record in words, [`compare`] the same script in both worlds.
+//! Files: `kernel` and `simulated` the two worlds, `agree` waiting until hosts agree, `audience` who
+//! follows a script, [`events`] a record in words, [`compare`] the same script in both worlds.
 
 mod agree;
+mod audience;
 pub mod compare;
 pub mod events;
 mod kernel;
@@ -23,10 +24,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use hamp::daemon::config::Config;
 
-use crate::Topology;
 use crate::capture::{Captured, Stamp};
 use crate::load::{Service, Stream};
 use crate::report::{Kind, Mark, Request, Round};
+use crate::{Lab, Topology};
+
+pub use audience::Audience;
+use audience::Steps;
 
 /// After something orderly, a member may listen for 500 ms and another drain for 1 s before one
 /// answers (docs/spec/membership.md); the rest is slack.
@@ -242,7 +246,13 @@ trait Stage {
     fn run_until(&mut self, at: Stamp) -> Result<()>;
     /// Does something.
     fn act(&mut self, action: &Action) -> Result<()>;
-    /// Waits for the last answers, and tells what was asked and sent.
+    /// The requests that have ended, from the `from`-th on, in the order of their ends.
+    fn ended(&self, from: usize) -> Vec<Request>;
+    /// Lets nobody ask any more, and waits for the last answers.
+    fn finish(&mut self) -> Result<()>;
+    /// What it runs in, if that is the kernel.
+    fn lab(&self) -> Option<&Lab>;
+    /// Ends it, and tells what was asked and sent.
     fn end(self: Box<Self>) -> Result<(Vec<Request>, Captured)>;
 }
 
@@ -251,11 +261,20 @@ impl Script {
     ///
     /// # Errors
     /// It cannot be played: what [`Script::check`] says, or what a host says of a step.
-    pub fn play(
+    pub fn play(&self, world: World, manner: &Manner, watch: impl FnMut(&Mark)) -> Result<Round> {
+        self.play_to(world, manner, &mut Steps(watch))
+    }
+
+    /// As [`Script::play`], before an audience that may stop it before each step: what comes later
+    /// is put off by as much.
+    ///
+    /// # Errors
+    /// Likewise, and those of the audience.
+    pub fn play_to(
         &self,
         world: World,
         manner: &Manner,
-        mut watch: impl FnMut(&Mark),
+        audience: &mut dyn Audience,
     ) -> Result<Round> {
         self.check()?;
         let (hello, dead) = self.timing()?;
@@ -265,16 +284,23 @@ impl Script {
             World::Virtual(seed) => Box::new(simulated::Simulated::new(self, seed)?),
         };
         stage.begin()?;
-        let start = stage.now();
+        let mut start = stage.now();
         let undisturbed = Step {
             at: Duration::ZERO,
             name: "undisturbed".into(),
             kind: Kind::Quiet,
             actions: Vec::new(),
         };
+        let mut told = 0;
         let mut marks: Vec<Mark> = Vec::new();
         for step in std::iter::once(&undisturbed).chain(&self.steps) {
-            stage.run_until(start.plus(step.at))?;
+            run_before(&mut *stage, start.plus(step.at), &mut told, audience)?;
+            if !step.actions.is_empty() {
+                let stopped = stage.now();
+                audience.before(step, stage.lab())?;
+                let pause = stage.now().since(stopped).unwrap_or_default();
+                start = start.plus(pause);
+            }
             let from = stage.now();
             if let Some(last) = marks.last_mut() {
                 last.to = from;
@@ -292,7 +318,7 @@ impl Script {
                 settled: from.plus(settles),
                 to: from,
             };
-            watch(&mark);
+            audience.step(&mark);
             marks.push(mark);
             for action in &step.actions {
                 stage
@@ -300,10 +326,13 @@ impl Script {
                     .with_context(|| format!("{}: {action:?}", step.name))?;
             }
         }
-        stage.run_until(start.plus(self.length))?;
+        run_before(&mut *stage, start.plus(self.length), &mut told, audience)?;
         if let Some(last) = marks.last_mut() {
             last.to = stage.now();
         }
+        stage.finish()?;
+        audience.ended(&stage.ended(told));
+        audience.after(stage.lab())?;
         let (mut requests, captured) = stage.end()?;
         requests.sort_by_key(|request| request.sent);
         Ok(Round {
@@ -331,4 +360,24 @@ impl Script {
         };
         Ok(configs.iter().filter_map(serves).collect())
     }
+}
+
+/// How often the audience is told what has ended.
+const TELL: Duration = Duration::from_millis(100);
+
+/// Lets time pass until then, before an audience that has been told the first requests already.
+fn run_before(
+    stage: &mut dyn Stage,
+    at: Stamp,
+    told: &mut usize,
+    audience: &mut dyn Audience,
+) -> Result<()> {
+    while at.since(stage.now()).is_some() {
+        let next = stage.now().plus(TELL).min(at);
+        stage.run_until(next)?;
+        let ended = stage.ended(*told);
+        *told += ended.len();
+        audience.ended(&ended);
+    }
+    Ok(())
 }
