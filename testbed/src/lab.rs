@@ -4,28 +4,36 @@
 //! side, all links are made by one `ip -batch`, and each host sets its addresses with one more, side
 //! by side too. All hosts are told to end before the first one is waited for.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
 use nix::sys::signal::Signal;
 
 use crate::host::{Host, Interface, PATH, Starting};
 use crate::process::{Output, Process, collect};
 use crate::topology::{End, Kind, Topology, Via};
+use crate::wait;
 
 /// Where a host that runs hamp has its configuration.
 pub const HAMP_CONFIG: &str = "/run/lab/hamp.toml";
 /// What hamp is called among the programs of a host.
 pub const HAMP: &str = "hamp";
 
+/// The index of the first cable's first end; those that the kernel gives by itself are smaller.
+const FIRST_INDEX: usize = 10;
 /// How many hosts are configured side by side.
 const BATCHES: usize = 32;
 /// How long one of them may take.
 const BATCH_LIMIT: Duration = Duration::from_secs(10);
+/// How long cables may take until they carry frames.
+const CARRIER_LIMIT: Duration = Duration::from_secs(10);
 
 /// A running lab. Dropping it ends all hosts.
 #[derive(Debug)]
@@ -214,16 +222,21 @@ impl Lab {
                 text.push_str("link add br0 type bridge forward_delay 0\nlink set br0 up\n");
             }
         }
-        for link in &topology.links {
+        for (number, link) in topology.links.iter().enumerate() {
             let [a, b] = &link.ends;
+            // The kernel looks at a change of carrier at once if the two ends have different
+            // numbers, and within a second if they have the same.
+            let index = FIRST_INDEX + 2 * number;
             // NOTE(unwrap): writing to a String cannot fail, here and below.
             writeln!(
                 links,
-                "link add name {} address {} netns {} type veth peer name {} address {} netns {}",
+                "link add name {} index {index} address {} netns {} \
+                 type veth peer name {} index {} address {} netns {}",
                 a.interface,
                 mac_text(a.mac),
                 hosts[a.node].pid(),
                 b.interface,
+                index + 1,
                 mac_text(b.mac),
                 hosts[b.node].pid(),
             )
@@ -260,7 +273,8 @@ impl Lab {
             }
         }
         let all: Vec<_> = hosts.iter().zip(&inner).collect();
-        all.chunks(BATCHES).try_for_each(configure)
+        all.chunks(BATCHES).try_for_each(configure)?;
+        hosts.iter().try_for_each(carries)
     }
 }
 
@@ -287,6 +301,30 @@ fn configure(hosts: &[(&Host, &String)]) -> Result<()> {
     // Every child is collected before the first error is returned: a host cannot end before.
     let ended: Vec<_> = started.into_iter().map(end).collect();
     ended.into_iter().collect()
+}
+
+/// Waits until all interfaces of a host carry frames. The kernel tells a bridge of a port's carrier
+/// from a queue of its own; a frame that comes before is lost, and the next ARP request is a second
+/// away.
+fn carries(host: &Host) -> Result<()> {
+    wait::until_ok(
+        &format!("{} to carry frames", host.name()),
+        CARRIER_LIMIT,
+        || {
+            let running = host.inside(running)??;
+            let mut all = host.interfaces.iter();
+            match all.find(|i| !running.contains(&i.name)) {
+                Some(down) => bail!("{} has no carrier", down.name),
+                None => Ok(()),
+            }
+        },
+    )
+}
+
+/// The interfaces of the calling thread's namespace that carry frames.
+fn running() -> nix::Result<BTreeSet<String>> {
+    let all = getifaddrs()?.filter(|i| i.flags.contains(InterfaceFlags::IFF_RUNNING));
+    Ok(all.map(|i| i.interface_name).collect())
 }
 
 /// The lines that bring up one end of a cable.
