@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use hamp::time::Instant;
 
 use super::{Action, Script, Stage};
+use crate::Lab;
 use crate::capture::{Captured, Stamp};
 use crate::report::Request;
 use crate::sim::Sim;
@@ -61,6 +62,18 @@ impl Stage for Simulated {
                 bail!("in virtual time {host} has no entries that it could forget")
             }
         }
+    }
+
+    fn ended(&self, _from: usize) -> Vec<Request> {
+        Vec::new()
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn lab(&self) -> Option<&Lab> {
+        None
     }
 
     fn end(self: Box<Self>) -> Result<(Vec<Request>, Captured)> {
