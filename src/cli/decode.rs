@@ -2,6 +2,8 @@
 
 mod message;
 
+pub use message::tell;
+
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};

@@ -4,7 +4,7 @@
 //! library function too ([`main`]), so that a lab can run it from its own binary.
 
 mod ask;
-mod decode;
+pub mod decode;
 mod table;
 
 use std::ffi::OsString;

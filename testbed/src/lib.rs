@@ -52,6 +52,7 @@ mod init;
 pub mod judge;
 pub mod lab;
 pub mod load;
+mod picture;
 pub mod process;
 pub mod report;
 pub mod scenario;

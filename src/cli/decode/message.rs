@@ -8,7 +8,7 @@ use crate::daemon::config::shown;
 use crate::wire::{Hello, MemberId, Message, Query, RecordAddress, Statement, StatementKind};
 
 /// The message in one line.
-pub(super) fn tell(message: &Message) -> String {
+pub fn tell(message: &Message) -> String {
     match message {
         Message::Statement { statement, .. } => tell_statement(statement),
         Message::Hello {

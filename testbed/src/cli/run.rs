@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use testbed::report::Run;
+use testbed::report::{self, Run};
 use testbed::scenario::{ALL, Options, Scenario};
 use testbed::{Privilege, check};
 
@@ -23,6 +23,9 @@ pub(super) struct Arguments {
     /// Write one pcapng file per link to a directory
     #[arg(long, value_name = "DIR")]
     pcap: Option<PathBuf>,
+    /// Write a page about the run, with pictures, to a directory: index.html, run.json, SVGs
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
     /// Wait for Enter before each event, and show a command to look with
     #[arg(long)]
     step: bool,
@@ -54,6 +57,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8> {
     {
         writable(path).with_context(|| format!("write the figures to {}", path.display()))?;
     }
+    if let Some(dir) = &arguments.report {
+        std::fs::create_dir_all(dir)
+            .with_context(|| format!("write the report to {}", dir.display()))?;
+    }
     // Enters the namespaces, which must come before the first thread.
     let findings = check::look(arguments.privilege);
     if !findings.ok {
@@ -71,11 +78,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8> {
         draw: !arguments.plain && !arguments.step && std::io::stdout().is_terminal(),
         to_stderr: arguments.json.as_deref() == Some(Path::new("-")),
     };
-    let run = (scenario.run)(&options)?;
+    let mut story = (scenario.run)(&options)?;
+    let line = report::command_line();
+    story.commands.insert(0, ("This run".into(), line));
     if let Some(path) = &arguments.json {
-        write(path, &run, scenario)?;
+        write(path, &story.run, scenario)?;
     }
-    Ok(u8::from(!run.passed))
+    if let Some(dir) = &arguments.report {
+        report::html::write(dir, &story)?;
+    }
+    Ok(u8::from(!story.run.passed))
 }
 
 /// Whether the file can be written, asked before a lab that takes minutes; what is in it stays.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::report::Run;
+use crate::report::Story;
 use crate::wait;
 
 /// A lab with a story.
@@ -18,13 +18,13 @@ pub struct Scenario {
     /// One line about it.
     pub about: &'static str,
     /// Runs it.
-    pub run: fn(&Options) -> Result<Run>,
+    pub run: fn(&Options) -> Result<Story>,
 }
 
 /// All of them.
 pub const ALL: &[Scenario] = &[Scenario {
     name: "first-link",
-    about: "three members share one address on one link and lose one another in several ways",
+    about: first_link::ABOUT,
     run: first_link::run,
 }];
 

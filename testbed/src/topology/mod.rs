@@ -4,10 +4,11 @@
 //! kernel namespaces, the simulator makes it in virtual time. It is written in Rust with the
 //! methods of `build`, or read from a file.
 //!
-//! Files: `build` describing one, `check` what must hold of it.
+//! Files: `build` describing one, `check` what must hold of it, [`draw`] pictures of it.
 
 mod build;
 mod check;
+pub mod draw;
 
 use std::net::IpAddr;
 

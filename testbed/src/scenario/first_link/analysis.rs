@@ -9,9 +9,9 @@ use super::inject;
 use super::load::{Request, Service};
 use super::round::Told;
 use super::wire::{self, Asked};
-use super::{A4, A6, Kind, Mark, window};
+use super::{A4, A6, window};
 use crate::capture::Stamp;
-use crate::report::{Check, Phase, Run, Takeover};
+use crate::report::{Check, Kind, Mark, Phase, Run, Takeover};
 
 /// A request that was on its way when a fault struck is the fault's, if it was sent at most so long
 /// before.

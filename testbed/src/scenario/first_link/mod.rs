@@ -30,14 +30,17 @@ use anyhow::Result;
 
 use super::Options;
 use crate::capture::Stamp;
-use crate::report::{Run, Unsupported};
-use crate::{Host, enter, init, wait};
+use crate::report::{Run, Story, Unsupported};
+use crate::{Host, Topology, enter, init, wait};
 use view::View;
 
 /// The IPv4 address that the members share.
 pub(crate) const A4: &str = "198.18.0.1";
 /// The IPv6 address that the members share.
 pub(crate) const A6: &str = "2001:2:0:1546::1";
+/// One line about it.
+pub(super) const ABOUT: &str =
+    "three members share one address on one link and lose one another in several ways";
 /// The members; the first is preferred.
 const MEMBERS: [&str; 3] = ["s1", "s2", "s3"];
 /// What a loss window may last beyond the dead time.
@@ -45,42 +48,13 @@ const SLACK: Duration = Duration::from_millis(200);
 /// Hellos that may be missed.
 const DEAD_HELLOS: u32 = 3;
 
-/// What a phase of the story may cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// Nothing happens: nothing is lost and one member answers.
-    Quiet,
-    /// Something orderly happens: nothing is lost, and another member may become the one that
-    /// answers.
-    Orderly,
-    /// Something breaks: requests sent in the window may be lost.
-    Fault,
-}
-
-/// A phase of the story.
-#[derive(Clone, Debug)]
-struct Mark {
-    /// What happened at its beginning.
-    name: String,
-    /// What it may cost.
-    kind: Kind,
-    /// The member it happened to.
-    host: Option<&'static str>,
-    /// Its beginning: for a fault, stamped right before it.
-    from: Stamp,
-    /// From here to the end one member must answer, and each question draws one answer.
-    settled: Stamp,
-    /// Its end.
-    to: Stamp,
-}
-
 /// Dead time and slack: the window after a fault in which requests may be lost.
 fn window(hello: Duration) -> Duration {
     hello * DEAD_HELLOS + SLACK
 }
 
 /// Runs it: once with hellos at 50 ms, and unless `quick` once more at 1 s before that.
-pub(super) fn run(options: &Options) -> Result<Run> {
+pub(super) fn run(options: &Options) -> Result<Story> {
     let started = Stamp::now();
     let mut view = View::new(options, started);
     let mut run = Run {
@@ -113,6 +87,7 @@ pub(super) fn run(options: &Options) -> Result<Run> {
                 .into(),
         });
     }
+    let (mut topology, mut rounds) = (Topology::default(), Vec::new());
     let stalls = crate::wait::Stalls::watch()?;
     let hellos: &[u64] = if options.quick { &[50] } else { &[1000, 50] };
     for (index, hello) in hellos.iter().enumerate() {
@@ -122,10 +97,16 @@ pub(super) fn run(options: &Options) -> Result<Run> {
         let mut round = round::Round::build(options, hello)?;
         if index == 0 {
             run.versions = versions(round.host("client"));
+            topology = round.lab().topology().clone();
         }
         let told = round.play(&mut view, last)?;
         analysis::add(&mut run, &told, started);
         view.round(&run, hello);
+        rounds.push(told.into_round(if hellos.len() > 1 {
+            format!("hello {} ms", hello.as_millis())
+        } else {
+            String::new()
+        }));
         if last {
             run.stall_ms = stalls.longest().as_secs_f64() * 1e3;
             end(&mut run, started);
@@ -135,7 +116,14 @@ pub(super) fn run(options: &Options) -> Result<Run> {
             }
         }
     }
-    Ok(run)
+    Ok(Story {
+        about: ABOUT.into(),
+        topology,
+        run,
+        started,
+        commands: Vec::new(),
+        rounds,
+    })
 }
 
 /// The verdict.

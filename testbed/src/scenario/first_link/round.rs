@@ -19,9 +19,9 @@ use super::inject;
 use super::load::{self, Ended, Load, Request, Service, Stream};
 use super::services::{self, Servers};
 use super::view::View;
-use super::{A4, A6, DEAD_HELLOS, Kind, MEMBERS, Mark, look, window};
+use super::{A4, A6, DEAD_HELLOS, MEMBERS, look, window};
 use crate::capture::{Capture, Captured, Stamp};
-use crate::report::Program;
+use crate::report::{self, Kind, Mark, Program};
 use crate::scenario::Options;
 use crate::{Host, Lab, Process, Topology, wait};
 
@@ -73,22 +73,37 @@ pub(super) struct Told {
     pub(super) unicast: Vec<IpAddr>,
 }
 
+impl Told {
+    /// The same for a report, under this name.
+    pub(super) fn into_round(self, name: String) -> report::Round {
+        // NOTE(unwrap): our own constants are addresses.
+        let anycast = [A4, A6].map(|a| a.parse().unwrap());
+        let told = |r: Request| report::Request {
+            host: r.host.into(),
+            service: r.service.name().into(),
+            family: r.family,
+            sent: r.sent,
+            done: r.done,
+            outcome: r.outcome,
+        };
+        report::Round {
+            name,
+            hello: self.hello,
+            dead: self.hello * DEAD_HELLOS,
+            window: window(self.hello),
+            anycast: anycast.into(),
+            members: MEMBERS.map(String::from).into(),
+            marks: self.marks,
+            requests: self.requests.into_iter().map(told).collect(),
+            captured: self.captured,
+        }
+    }
+}
+
 impl<'a> Round<'a> {
     /// Builds the lab and starts servers, daemons, capture and load.
     pub(super) fn build(options: &'a Options, hello: Duration) -> Result<Self> {
-        let mut topology = Topology::new("first-link").switch("switch");
-        for (host, number) in MEMBERS
-            .iter()
-            .zip(11..)
-            .chain([(&"client", 100), (&"stock", 101)])
-        {
-            let addresses = [
-                format!("10.15.46.{number}/24"),
-                format!("fd15:46::{number}/64"),
-            ];
-            topology = topology.host(host).link("switch", &addresses);
-        }
-        let lab = Lab::new(&topology)?;
+        let lab = Lab::new(&topology(hello))?;
         let files = pcap_dir(options, hello)?;
         let capture = Capture::start(&lab, "switch", files.as_deref())?;
         let members = MEMBERS.map(|name| Member {
@@ -149,36 +164,19 @@ impl<'a> Round<'a> {
     }
 
     fn daemons(&mut self) -> Result<()> {
-        let hello = self.hello.as_millis();
-        for (index, name) in MEMBERS.iter().enumerate() {
-            // Distinct preferences, so that both addresses have the same owner and each fault hits
-            // both families.
-            let preference = 300 - 100 * index;
-            self.lab.host(name).write(
-                CONFIG,
-                &format!(
-                    "[node]\nname = \"{name}\"\nhello_ms = {hello}\ndead_hellos = {DEAD_HELLOS}\n\
-                     interfaces = [\"eth0\"]\n\n[member]\naddresses = [\"{A4}\", \"{A6}\"]\n\
-                     preference = {preference}\n"
-                ),
-            )?;
+        let topology = self.lab.topology();
+        for (index, node) in topology.nodes.iter().enumerate() {
+            if let Some(config) = topology.hamp_config(index)? {
+                self.lab.host(&node.name).write(CONFIG, &config)?;
+            }
+        }
+        for index in 0..MEMBERS.len() {
             self.start_daemon(index)?;
         }
-        self.lab.host("client").write(
-            CONFIG,
-            &format!(
-                "[node]\nname = \"client\"\nhello_ms = {hello}\ndead_hellos = {DEAD_HELLOS}\n\
-                 interfaces = [\"eth0\"]\n\n[client]\nenabled = true\n"
-            ),
-        )?;
         self.start_client()?;
         for name in MEMBERS.iter().chain(&["client"]) {
             self.answers_status(name)?;
         }
-        // A host without hamp reaches the class because its administrator made it on-link.
-        self.lab.host("stock").sh(
-            "ip route add 198.18.0.0/16 dev eth0; ip -6 route add 2001:2:0:1546::/112 dev eth0",
-        )?;
         Ok(())
     }
 
@@ -252,6 +250,40 @@ impl<'a> Round<'a> {
                 e.context(format!("the daemon on {name} says:\n{}", tail.join("\n")))
             })
     }
+}
+
+/// The link, with hellos at this interval.
+fn topology(hello: Duration) -> Topology {
+    let node = format!(
+        "[node]\nhello_ms = {}\ndead_hellos = {DEAD_HELLOS}\n\n",
+        hello.as_millis()
+    );
+    let addresses = |number: u8| {
+        [
+            format!("10.15.46.{number}/24"),
+            format!("fd15:46::{number}/64"),
+        ]
+    };
+    let mut topology = Topology::new("first-link").switch("switch");
+    // Distinct preferences, so that both addresses have the same owner and each fault hits both
+    // families.
+    for ((name, number), preference) in MEMBERS.iter().zip(11..).zip([300, 200, 100]) {
+        let member =
+            format!("[member]\naddresses = [\"{A4}\", \"{A6}\"]\npreference = {preference}\n");
+        topology = topology
+            .host(name)
+            .link("switch", &addresses(number))
+            .hamp(format!("{node}{member}"));
+    }
+    topology
+        .host("client")
+        .link("switch", &addresses(100))
+        .hamp(format!("{node}[client]\nenabled = true\n"))
+        .host("stock")
+        .link("switch", &addresses(101))
+        // A host without hamp reaches the class because its administrator made it on-link.
+        .route("198.18.0.0/16", "eth0")
+        .route("2001:2:0:1546::/112", "eth0")
 }
 
 /// Where hosts have their daemon's configuration.

@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::load::Request;
-use super::{Kind, Mark};
 use crate::capture::Stamp;
-use crate::report::{Check, Run};
+use crate::report::{Check, Kind, Mark, Run};
 use crate::scenario::Options;
 use crate::wait;
 

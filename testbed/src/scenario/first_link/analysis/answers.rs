@@ -31,7 +31,10 @@ pub(super) fn loads(checks: &mut Vec<Check>, told: &Told) {
                     .reduce(f64::max);
                 let limit = window(told.hello).as_secs_f64() * 1e3;
                 // Without the member's name, which differs from run to run.
-                let event = mark.host.and_then(|h| mark.name.strip_suffix(h));
+                let event = mark
+                    .host
+                    .as_ref()
+                    .and_then(|h| mark.name.strip_suffix(h.as_str()));
                 let event = event.unwrap_or(&mark.name).trim_end();
                 let id = format!("last-lost/{}", event.replace([' ', '+'], "-"));
                 let check = Check::at_most(id, last.unwrap_or(0.0), limit, "ms");
@@ -90,7 +93,7 @@ fn second_actor(told: &Told, mark: &Mark, host: &str, family: u8) -> Option<Stri
         let who: Vec<_> = who.into_iter().collect();
         return Some(format!("{} in turns, {switches} times", who.join(" and ")));
     }
-    let struck = mark.host.filter(|_| mark.kind == Kind::Fault)?;
+    let struck = mark.host.as_deref().filter(|_| mark.kind == Kind::Fault)?;
     let count = answers.iter().filter(|m| **m == struck).count();
     (count > 0).then(|| format!("{struck} still answers, {count} times"))
 }

@@ -103,7 +103,7 @@ impl Round<'_> {
         self.told.marks.push(Mark {
             name: name.into(),
             kind,
-            host,
+            host: host.map(Into::into),
             from: now,
             settled: now,
             to: now,

@@ -1,0 +1,198 @@
+//! The figures in rows and columns.
+
+use std::fmt::Write as _;
+
+use crate::picture::{Text, short};
+use crate::report::run::Run;
+
+/// How a column stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Column {
+    Text,
+    Number,
+    /// Text that may be long.
+    Prose,
+}
+use Column::{Number, Prose, Text as Words};
+
+/// A table in a box in which it scrolls; nothing if it has no rows.
+fn table(caption: &str, head: &[(&str, Column)], rows: &[Vec<String>]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let class = |column: Column| match column {
+        Words => "",
+        Number => " class=\"n\"",
+        Prose => " class=\"w\"",
+    };
+    let mut out = format!(
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{0}\"><table><caption>{0}</caption><thead><tr>",
+        Text(caption)
+    );
+    for (name, column) in head {
+        let _ = write!(
+            out,
+            "<th scope=\"col\"{}>{}</th>",
+            class(*column),
+            Text(name)
+        );
+    }
+    out.push_str("</tr></thead><tbody>");
+    for row in rows {
+        out.push_str("<tr>");
+        for (cell, (_, column)) in row.iter().zip(head) {
+            let no = if cell == FAILED {
+                "<strong class=\"no\">"
+            } else {
+                ""
+            };
+            let end = if no.is_empty() { "" } else { "</strong>" };
+            let _ = write!(out, "<td{}>{no}{}{end}</td>", class(*column), Text(cell));
+        }
+        out.push_str("</tr>\n");
+    }
+    out + "</tbody></table></div>\n"
+}
+
+/// In the column of verdicts.
+const FAILED: &str = "\u{2717} failed";
+
+pub(crate) fn takeovers(run: &Run) -> String {
+    let head = [
+        ("event", Words),
+        ("hello ms", Number),
+        ("at s", Number),
+        ("family", Words),
+        ("from", Words),
+        ("to", Words),
+        ("took ms", Number),
+        ("lost", Number),
+        ("last lost ms", Number),
+        ("limit ms", Number),
+    ];
+    let row = |t: &crate::report::Takeover| {
+        vec![
+            t.event.clone(),
+            t.hello_ms.to_string(),
+            short(t.at_ms / 1e3, 2),
+            format!("IPv{}", t.family),
+            t.from.clone(),
+            t.to.clone(),
+            short(t.took_ms, 1),
+            t.lost.to_string(),
+            t.last_lost_ms
+                .map_or_else(|| "\u{2013}".into(), |ms| short(ms, 1)),
+            short(t.window_ms, 0),
+        ]
+    };
+    let rows: Vec<_> = run.takeovers.iter().map(row).collect();
+    table(
+        "Takeovers: from the event to the first answer of the new member",
+        &head,
+        &rows,
+    )
+}
+
+pub(crate) fn phases(run: &Run) -> String {
+    let head = [
+        ("phase", Words),
+        ("hello ms", Number),
+        ("from s", Number),
+        ("to s", Number),
+        ("family", Words),
+        ("service", Words),
+        ("asked by", Words),
+        ("requests", Number),
+        ("lost", Number),
+        ("answered by", Words),
+        ("gap ms", Number),
+        ("median ms", Number),
+        ("p99 ms", Number),
+    ];
+    let row = |p: &crate::report::Phase| {
+        let by: Vec<_> = p
+            .by_member
+            .iter()
+            .map(|(name, n)| format!("{name} {n}"))
+            .collect();
+        vec![
+            p.name.clone(),
+            p.hello_ms.to_string(),
+            short(p.from_ms / 1e3, 2),
+            short(p.to_ms / 1e3, 2),
+            format!("IPv{}", p.family),
+            p.service.clone(),
+            p.from_host.clone(),
+            p.requests.to_string(),
+            p.failed.to_string(),
+            by.join(", "),
+            short(p.gap_ms, 1),
+            short(p.p50_ms, 2),
+            short(p.p99_ms, 2),
+        ]
+    };
+    let rows: Vec<_> = run.phases.iter().map(row).collect();
+    table("Requests by phase, family, service and host", &head, &rows)
+}
+
+pub(crate) fn checks(run: &Run) -> String {
+    let head = [
+        ("check", Words),
+        ("verdict", Words),
+        ("measured", Number),
+        ("at most", Number),
+        ("unit", Words),
+        ("on what", Prose),
+    ];
+    let row = |c: &crate::report::Check| {
+        vec![
+            c.id.clone(),
+            if c.passed { "\u{2713} ok" } else { FAILED }.into(),
+            short(c.measured, 1),
+            short(c.limit, 1),
+            c.unit.into(),
+            c.detail.clone(),
+        ]
+    };
+    let rows: Vec<_> = run.checks.iter().map(row).collect();
+    table("What was asserted", &head, &rows)
+}
+
+pub(crate) fn programs(run: &Run) -> String {
+    let head = [
+        ("command", Words),
+        ("family", Words),
+        ("answered by", Words),
+        ("error", Prose),
+    ];
+    let row = |p: &crate::report::Program| {
+        vec![
+            p.command.clone(),
+            format!("IPv{}", p.family),
+            p.answered_by.clone().unwrap_or_else(|| "\u{2013}".into()),
+            p.error.clone().unwrap_or_default(),
+        ]
+    };
+    let rows: Vec<_> = run.programs.iter().map(row).collect();
+    table("Unmodified programs", &head, &rows)
+}
+
+pub(crate) fn unsupported(run: &Run) -> String {
+    let head = [("what", Words), ("why not", Prose)];
+    let rows: Vec<_> = run
+        .unsupported
+        .iter()
+        .map(|u| vec![u.what.clone(), u.reason.clone()])
+        .collect();
+    table("What could not be done here", &head, &rows)
+}
+
+pub(crate) fn versions(run: &Run) -> String {
+    let head = [("program", Words), ("says", Prose)];
+    let rows: Vec<_> = run
+        .versions
+        .iter()
+        .map(|(name, says)| vec![name.clone(), says.clone()])
+        .collect();
+    table("Versions, as each says itself", &head, &rows)
+}
