@@ -12,3 +12,5 @@ pub mod cli;
 pub mod daemon;
 #[cfg(feature = "daemon")]
 pub mod linux;
+#[cfg(feature = "user")]
+pub mod user;

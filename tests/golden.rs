@@ -237,6 +237,7 @@ fn linux_asks_and_answers_as_the_views_expect() {
             target,
             stated: Some(mac),
             announcement,
+            overrides: true,
         };
         assert_eq!(
             Frame::parse(&golden::read(name)),

@@ -21,7 +21,8 @@ use hamp::proto::rebind::{Flags, Segment};
 use hamp::wire::frame;
 use netns::{in_namespace, sh, wait_until};
 use socket2::{Domain, Socket, Type};
-use wire_end::{Packet, TEST, WireEnd};
+use wire_end::frames::TEST;
+use wire_end::{Packet, WireEnd};
 
 const LONG: Duration = Duration::from_secs(600);
 /// Of each family: this host, an address that it serves alone, one in a prefix that it serves, one

@@ -1,25 +1,22 @@
 //! A link with this host's kernel on one end and a test on the other.
 
+pub(crate) mod frames;
+
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use etherparse::{
-    ArpOperation, IpHeaders, NetSlice, PacketBuilder, PacketBuilderStep, SlicedPacket,
-    TransportSlice,
-};
-use hamp::proto::rebind::{Flags, Segment};
+use etherparse::{ArpOperation, NetSlice, SlicedPacket};
+use frames::HOST;
+pub(crate) use frames::Packet;
+use hamp::proto::rebind::Segment;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::bind;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::netns::sh;
 
-/// The kernel's end, `eth0`.
-const HOST: [u8; 6] = [2, 0x15, 0x46, 0, 0, 1];
-/// The test's end, `wire`: the next hop to everywhere.
-pub(crate) const TEST: [u8; 6] = [2, 0x15, 0x46, 0, 0, 2];
 /// How long a frame may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -41,14 +38,6 @@ pub(crate) fn link() {
         ));
         sh(&format!("ip route add default via {gateway}"));
     }
-}
-
-/// What the kernel sent.
-#[derive(Debug)]
-pub(crate) enum Packet {
-    Tcp(Segment),
-    /// A datagram to this port.
-    Udp(u16),
 }
 
 /// The test's end.
@@ -90,7 +79,7 @@ impl WireEnd {
             let mut frame = [0; 65_536];
             let length = nix::unistd::read(&self.socket, &mut frame).expect("a frame");
             if frame[6..12] == HOST
-                && let Some(packet) = parse(&frame[..length])
+                && let Some(packet) = frames::parse(&frame[..length])
             {
                 return packet;
             }
@@ -99,31 +88,12 @@ impl WireEnd {
 
     /// A segment arrives at the kernel.
     pub(crate) fn send(&self, segment: &Segment) {
-        let step = to_host(segment.source.ip(), segment.destination.ip());
-        let (source, destination) = (segment.source.port(), segment.destination.port());
-        let mut tcp = step.tcp(source, destination, segment.sequence, 65_535);
-        let has = |flag: Flags| segment.flags.as_byte() & flag.as_byte() != 0;
-        if has(Flags::SYN) {
-            tcp = tcp.syn();
-        }
-        if has(Flags::FIN) {
-            tcp = tcp.fin();
-        }
-        if has(Flags::RST) {
-            tcp = tcp.rst();
-        }
-        if has(Flags::ACK) {
-            tcp = tcp.ack(segment.acknowledgement);
-        }
-        let mut frame = Vec::new();
-        tcp.write(&mut frame, &vec![b'x'; segment.length.into()])
-            .unwrap();
-        self.socket.send(&frame).unwrap();
+        self.send_frame(&frames::segment(segment));
     }
 
     /// A datagram arrives at the kernel.
     pub(crate) fn send_udp(&self, source: SocketAddr, destination: SocketAddr) {
-        let step = to_host(source.ip(), destination.ip());
+        let step = frames::to_host(source.ip(), destination.ip());
         let mut frame = Vec::new();
         let udp = step.udp(source.port(), destination.port());
         udp.write(&mut frame, b"x").unwrap();
@@ -151,39 +121,5 @@ impl WireEnd {
                 return sender.into();
             }
         }
-    }
-}
-
-fn to_host(source: IpAddr, destination: IpAddr) -> PacketBuilderStep<IpHeaders> {
-    let ethernet = PacketBuilder::ethernet2(TEST, HOST);
-    match (source, destination) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            ethernet.ipv4(source.octets(), destination.octets(), 64)
-        }
-        (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            ethernet.ipv6(source.octets(), destination.octets(), 64)
-        }
-        _ => panic!("{source} to {destination}"),
-    }
-}
-
-fn parse(frame: &[u8]) -> Option<Packet> {
-    let packet = SlicedPacket::from_ethernet(frame).ok()?;
-    let [source, destination] = match packet.net? {
-        NetSlice::Ipv4(ip) => [ip.header().source(), ip.header().destination()].map(IpAddr::from),
-        NetSlice::Ipv6(ip) => [ip.header().source(), ip.header().destination()].map(IpAddr::from),
-        NetSlice::Arp(_) => return None,
-    };
-    match packet.transport? {
-        TransportSlice::Udp(udp) => Some(Packet::Udp(udp.destination_port())),
-        TransportSlice::Tcp(tcp) => Some(Packet::Tcp(Segment {
-            source: SocketAddr::new(source, tcp.source_port()),
-            destination: SocketAddr::new(destination, tcp.destination_port()),
-            flags: Flags::from_byte(tcp.slice()[13]),
-            sequence: tcp.sequence_number(),
-            acknowledgement: tcp.acknowledgment_number(),
-            length: u16::try_from(tcp.payload().len()).ok()?,
-        })),
-        _ => None,
     }
 }

@@ -5,9 +5,12 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use etherparse::icmpv6::NeighborAdvertisementHeader;
 use etherparse::{ArpEthIpv4Packet, ArpOperation, Icmpv6Type, PacketBuilder};
 
-use super::{BROADCAST, Mac, Request};
+use super::{BROADCAST, Mac, Request, is_group};
 use crate::addr::{ipv4_multicast_mac, ipv6_multicast_mac};
 use crate::wire::{GROUP_IPV4, GROUP_IPV6, HOP_LIMIT, PORT};
+
+/// All nodes of a link (RFC 4291 §2.7.1).
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// The answer of the host `mac`, whose own IPv6 address is `own`, to `request`: unicast, Override
 /// clear (RFC 4861 §7.2.4: anycast).
@@ -38,6 +41,26 @@ pub fn answer(request: &Request, mac: Mac, own: Option<Ipv6Addr>) -> Option<Vec<
     }
 }
 
+/// The answer of the host `mac` to `request` for one of its unicast addresses: with Override, and
+/// to all nodes when the asker has no address yet (RFC 4861 §7.2.4).
+pub fn unicast_answer(request: &Request, mac: Mac) -> Option<Vec<u8>> {
+    let (IpAddr::V6(target), IpAddr::V6(source)) = (request.target, request.source) else {
+        return answer(request, mac, None);
+    };
+    let solicited = !source.is_unspecified();
+    let flags = NeighborAdvertisementHeader {
+        router: false,
+        solicited,
+        r#override: true,
+    };
+    let to = if solicited {
+        (request.mac, source)
+    } else {
+        (ipv6_multicast_mac(ALL_NODES), ALL_NODES)
+    };
+    Some(advertisement(flags, to, (mac, target), target))
+}
+
 /// Tells the whole link that `target` is at `mac` now: a gratuitous ARP request (RFC 5227 §3), or
 /// an unsolicited advertisement with Override set.
 ///
@@ -61,10 +84,9 @@ fn announcement_to(to: Mac, target: IpAddr, mac: Mac, own: Option<Ipv6Addr>) -> 
                 solicited: false,
                 r#override: true,
             };
-            let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
             Some(advertisement(
                 flags,
-                (ipv6_multicast_mac(all_nodes), all_nodes),
+                (ipv6_multicast_mac(ALL_NODES), ALL_NODES),
                 (mac, own?),
                 target,
             ))
@@ -108,22 +130,42 @@ pub fn message(mac: Mac, source: IpAddr, payload: &[u8]) -> Vec<u8> {
     }
 }
 
-/// A request for `target`'s link-layer address by a stock host, for tests and tools.
+/// The request of the host `mac`, `source` for `target`'s link-layer address, to all who may have it.
 pub fn request(mac: Mac, source: IpAddr, target: IpAddr) -> Option<Vec<u8>> {
+    match (source, target) {
+        (IpAddr::V4(_), _) => request_to(BROADCAST, mac, source, target),
+        (IpAddr::V6(_), IpAddr::V6(v6)) => {
+            let group = crate::addr::solicited_node(v6);
+            request_to(ipv6_multicast_mac(group), mac, source, target)
+        }
+        _ => None,
+    }
+}
+
+/// The same to one host, `to`: whether it is still there (RFC 1122 §2.3.2.1, RFC 4861 §7.3.3).
+pub fn probe(to: Mac, mac: Mac, source: IpAddr, target: IpAddr) -> Option<Vec<u8>> {
+    request_to(to, mac, source, target)
+}
+
+fn request_to(to: Mac, mac: Mac, source: IpAddr, target: IpAddr) -> Option<Vec<u8>> {
     match (source, target) {
         (IpAddr::V4(source), IpAddr::V4(target)) => Some(arp(
             ArpOperation::REQUEST,
-            BROADCAST,
+            to,
             (mac, source),
             ([0; 6], target),
         )),
         (IpAddr::V6(source), IpAddr::V6(target)) => {
-            let group = crate::addr::solicited_node(target);
+            let destination = if is_group(to) {
+                crate::addr::solicited_node(target)
+            } else {
+                target
+            };
             let mut body = target.octets().to_vec();
             body.extend([1, 1]);
             body.extend(mac);
-            let step = PacketBuilder::ethernet2(mac, ipv6_multicast_mac(group));
-            let step = step.ipv6(source.octets(), group.octets(), HOP_LIMIT);
+            let step = PacketBuilder::ethernet2(mac, to);
+            let step = step.ipv6(source.octets(), destination.octets(), HOP_LIMIT);
             let step = step.icmpv6(Icmpv6Type::NeighborSolicitation);
             Some(build(body.len(), |out| step.write(out, &body)))
         }

@@ -9,7 +9,7 @@ mod build;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-pub use build::{announcement, answer, message, request};
+pub use build::{announcement, answer, message, probe, request, unicast_answer};
 
 use etherparse::icmpv6::{Icmpv6PayloadSlice, NdpOptionSlice, NdpOptionsIterator};
 use etherparse::{
@@ -75,6 +75,8 @@ pub struct Answer {
     pub stated: Option<Mac>,
     /// Told to all: a gratuitous ARP or an unsolicited advertisement.
     pub announcement: bool,
+    /// It replaces what is known: every ARP, and an advertisement with Override (RFC 4861 §4.4).
+    pub overrides: bool,
 }
 
 /// Why a frame was not used.
@@ -177,6 +179,7 @@ impl<'a> Frame<'a> {
                 target: sender.into(),
                 stated: Some(arp.sender_mac),
                 announcement: is_group(destination) || sender == target,
+                overrides: true,
             })),
             _ => Err(Ignored::NotOurs),
         }
@@ -234,6 +237,7 @@ impl<'a> Frame<'a> {
                     target: target_of(na.target_address())?,
                     stated: link_layer_option(na.options_iterator(), false)?,
                     announcement: !flags.solicited,
+                    overrides: flags.r#override,
                 }))
             }
             _ => Err(Ignored::NotOurs),

@@ -1,0 +1,191 @@
+//! What comes in: from a frame to the neighbours, the node, a socket or another link.
+
+use core::net::IpAddr;
+
+use smoltcp::wire::IpProtocol;
+
+use super::Host;
+use super::packet::Packet;
+use super::socket::Cause;
+use crate::node::LinkId;
+use crate::proto::Reason;
+use crate::proto::rebind::{Flags, Segment, Verdict};
+use crate::time::Instant;
+use crate::wire::PORT;
+use crate::wire::frame::{Frame, Request, is_group, unicast_answer};
+
+const ETHERNET_HEADER: usize = 14;
+const ARP: [u8; 2] = [0x08, 0x06];
+const IPV4: [u8; 2] = [0x08, 0x00];
+const IPV6: [u8; 2] = [0x86, 0xdd];
+
+impl Host {
+    /// A frame from the wire; one for another host is no business of this one.
+    pub fn handle_frame(&mut self, now: Instant, id: LinkId, frame: &[u8]) {
+        let Some((header, packet)) = frame.split_first_chunk::<ETHERNET_HEADER>() else {
+            return;
+        };
+        let Some(interface) = self.routes.link(id) else {
+            return self.counters.count_ignored(Reason::NoLink);
+        };
+        let [d0, d1, d2, d3, d4, d5, .., t0, t1] = *header;
+        let to = [d0, d1, d2, d3, d4, d5];
+        if to != interface.mac && !is_group(to) {
+            return;
+        }
+        match [t0, t1] {
+            ARP => self.handle_resolution(now, id, frame),
+            IPV6 if is_resolution(packet) => self.handle_resolution(now, id, frame),
+            IPV4 | IPV6 => match Packet::parse(packet) {
+                None => self.counters.count_ignored(Reason::MalformedFrame),
+                // Groups are the node's alone: no program here joins one.
+                Some(packet) if is_group(to) => {
+                    if self.speaks && packet.udp_port() == Some(PORT) {
+                        self.node.handle_frame(now, id, frame, false);
+                    }
+                }
+                Some(packet) => self.receive(now, Some(id), packet),
+            },
+            _ => return,
+        }
+        self.pump(now);
+    }
+
+    /// ARP or neighbour discovery: the node's affair for anycast addresses, the host's for its own.
+    fn handle_resolution(&mut self, now: Instant, id: LinkId, frame: &[u8]) {
+        if self.speaks {
+            self.node.handle_frame(now, id, frame, false);
+        }
+        let Some(neighbours) = self.neighbours.get_mut(&id) else {
+            return;
+        };
+        match Frame::parse(frame) {
+            Ok(Frame::Request(request)) => self.handle_request(now, id, &request),
+            Ok(Frame::Answer(answer)) => neighbours.handle_answer(now, &answer),
+            _ => {}
+        }
+    }
+
+    fn handle_request(&mut self, now: Instant, id: LinkId, request: &Request) {
+        let class = &self.node.config().class;
+        let Some(interface) = self.routes.link(id) else {
+            return;
+        };
+        //= docs/spec/link.md#what-a-member-s-kernel-holds
+        //# A member's kernel MUST NOT answer ARP requests or neighbour solicitations for the address
+        //# itself.
+        let own = |own: &crate::addr::Prefix| own.addr() == request.target;
+        if !interface.unicast(class).any(own) {
+            return;
+        }
+        if let Some(frame) = unicast_answer(request, interface.mac) {
+            self.transmit(id, frame);
+        }
+        if !request.source.is_unspecified()
+            && let Some(neighbours) = self.neighbours.get_mut(&id)
+        {
+            neighbours.handle_request(now, request.source, request.mac);
+        }
+    }
+
+    /// A packet for this host or, by way of it, for another; from a link or from itself.
+    pub(super) fn receive(&mut self, now: Instant, link: Option<LinkId>, packet: Packet) {
+        let to = packet.destination;
+        if self.holds(to) {
+            if let Some(packet) = self.pass_gate(now, link, packet) {
+                self.deliver(now, packet);
+            }
+        } else if self.routes.is_own(to) {
+            self.deliver(now, packet);
+        } else if self.forwarding && link.is_some() {
+            self.forward(now, packet);
+        } else if self.node.config().class.contains(to) {
+            //= docs/spec/link.md#what-a-member-s-kernel-holds
+            //# A packet to an anycast address that the host does not act for MUST be discarded
+            //# silently: no reset, no ICMP.
+            self.counters.count_ignored(Reason::NotServed);
+        }
+    }
+
+    /// The gate before this host's anycast addresses.
+    fn pass_gate(
+        &mut self,
+        now: Instant,
+        link: Option<LinkId>,
+        mut packet: Packet,
+    ) -> Option<Packet> {
+        if !self.gate.admits(now, packet.destination) {
+            self.counters.count_ignored(Reason::NotServed);
+            return None;
+        }
+        match packet.protocol {
+            IpProtocol::Udp | IpProtocol::Icmp | IpProtocol::Icmpv6 => Some(packet),
+            IpProtocol::Tcp => {
+                let segment = self.segment(&packet)?;
+                //= docs/spec/tcp.md#the-member
+                //# A member MUST discard every TCP segment to A but a SYN without ACK.
+                if segment.flags != Flags::SYN {
+                    self.counters.count_ignored(Reason::NotASyn);
+                    return None;
+                }
+                //= docs/spec/tcp.md#the-member
+                //# A member MUST treat a SYN to A as a SYN to its own unicast address, so that its
+                //# SYN-ACK comes from U.
+                packet.set_destination(self.unicast(link, packet.destination.is_ipv6())?);
+                Some(packet)
+            }
+            // Behind an extension header there may be TCP.
+            _ => None,
+        }
+    }
+
+    /// This host's own address on the link by which a packet came; its first for its own packets.
+    fn unicast(&self, link: Option<LinkId>, ipv6: bool) -> Option<IpAddr> {
+        let Some(interface) = link.and_then(|link| self.routes.link(link)) else {
+            return self.routes.first(ipv6);
+        };
+        let state = interface.state(&self.node.config().class)?;
+        if ipv6 {
+            state.ipv6.map(IpAddr::from)
+        } else {
+            state.ipv4.map(IpAddr::from)
+        }
+    }
+
+    /// A packet that is this host's: to the socket that it is for.
+    fn deliver(&mut self, now: Instant, mut packet: Packet) {
+        if packet.protocol == IpProtocol::Tcp {
+            let Some(segment) = self.segment(&packet) else {
+                return;
+            };
+            if self.node.config().client {
+                let other = self.has_connection(&segment);
+                match self.rebind.handle_incoming(now, &segment, other) {
+                    Verdict::Pass => {}
+                    Verdict::RewriteSource(from) => packet.set_source(from),
+                    Verdict::RewriteDestination(to) => packet.set_destination(to),
+                    Verdict::Drop(reason) => return self.counters.count_ignored(reason),
+                }
+            }
+            if segment.flags == Flags::SYN && !self.listen_for(&segment) {
+                return;
+            }
+        }
+        self.stack.receive(now, packet.into_bytes());
+        self.follow_connections(Cause::Segment);
+    }
+
+    fn segment(&mut self, packet: &Packet) -> Option<Segment> {
+        let segment = packet.segment();
+        if segment.is_none() {
+            self.counters.count_ignored(Reason::Checksum);
+        }
+        segment
+    }
+}
+
+/// Whether an IPv6 packet is a neighbour solicitation or advertisement (RFC 4861 §4.3, §4.4).
+fn is_resolution(packet: &[u8]) -> bool {
+    let icmpv6 = packet.get(6) == Some(&58);
+    icmpv6 && matches!(packet.get(40), Some(135 | 136))
+}
