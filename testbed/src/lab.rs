@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::ifaddrs::getifaddrs;
@@ -40,8 +40,22 @@ const CARRIER_LIMIT: Duration = Duration::from_secs(10);
 pub struct Lab {
     topology: Topology,
     programs: Mutex<Vec<Running>>,
+    took: Took,
     // Last: the programs run in them.
     hosts: Vec<Host>,
+}
+
+/// What the time to build a lab went on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Took {
+    /// The first processes of all hosts.
+    pub hosts: Duration,
+    /// The cables.
+    pub links: Duration,
+    /// Bridges, addresses, routes, and bringing interfaces up.
+    pub addresses: Duration,
+    /// Waiting until all cables carry.
+    pub carrier: Duration,
 }
 
 /// A program of the topology.
@@ -64,6 +78,7 @@ impl Lab {
             .check()
             .with_context(|| format!("topology {}", topology.name))?;
         crate::enter::must_be_entered()?;
+        let began = Instant::now();
         let starting: Vec<_> = topology
             .nodes
             .iter()
@@ -75,6 +90,10 @@ impl Lab {
         let mut lab = Self {
             topology: topology.clone(),
             programs: Mutex::default(),
+            took: Took {
+                hosts: began.elapsed(),
+                ..Took::default()
+            },
             hosts,
         };
         lab.wire()?;
@@ -84,6 +103,11 @@ impl Lab {
     /// What it was built from.
     pub fn topology(&self) -> &Topology {
         &self.topology
+    }
+
+    /// What the time to build it went on.
+    pub fn took(&self) -> Took {
+        self.took
     }
 
     /// Its name.
@@ -213,8 +237,12 @@ impl Lab {
     /// Makes links, addresses and routes.
     fn wire(&mut self) -> Result<()> {
         let Self {
-            topology, hosts, ..
+            topology,
+            hosts,
+            took,
+            ..
         } = self;
+        let began = Instant::now();
         let mut links = String::new();
         let mut inner: Vec<String> = vec!["link set lo up\n".into(); hosts.len()];
         for (text, node) in inner.iter_mut().zip(&topology.nodes) {
@@ -266,6 +294,7 @@ impl Lab {
         collect("ip -batch", made, BATCH_LIMIT)
             .and_then(Output::ok)
             .context("make links")?;
+        took.links = began.elapsed();
         for (host, node) in hosts.iter().zip(&topology.nodes) {
             if node.kind == Kind::Router {
                 host.sysctl("ipv4/ip_forward", "1")?;
@@ -274,7 +303,10 @@ impl Lab {
         }
         let all: Vec<_> = hosts.iter().zip(&inner).collect();
         all.chunks(BATCHES).try_for_each(configure)?;
-        hosts.iter().try_for_each(carries)
+        took.addresses = began.elapsed() - took.links;
+        hosts.iter().try_for_each(carries)?;
+        took.carrier = began.elapsed() - took.links - took.addresses;
+        Ok(())
     }
 }
 
