@@ -1,0 +1,93 @@
+//! TCP over a link of a lab that is not impaired, beside a veth pair made by hand.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use testbed::{Lab, Topology};
+
+use crate::side_by_side::tcp::{Towards, listen, transfer};
+use crate::side_by_side::{Bench, Better, Limit, Metric, Sides, Unit};
+
+const THROUGHPUT: Metric = Metric {
+    name: "throughput_bytes_per_s",
+    label: "TCP throughput",
+    unit: Unit::BytesPerSecond,
+    better: Better::Higher,
+    noise_limit: 0.03,
+};
+const CASES: [&str; 2] = ["IPv4", "IPv6"];
+const ADDRESSES: [[&str; 2]; 2] = [
+    ["10.15.46.1/24", "fd15:46::1/64"],
+    ["10.15.46.2/24", "fd15:46::2/64"],
+];
+
+/// How two hosts are connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Connection {
+    /// A veth pair that `ip` made.
+    ByHand,
+    /// A cable of the topology.
+    Cable,
+    /// Two cables and a switch between them.
+    Switch,
+}
+
+/// Links of a lab beside a link made by hand.
+pub(crate) fn compare(bench: &mut Bench) -> Result<()> {
+    let lasts = Duration::from_millis(bench.amount("transfer_ms", 400, 100));
+    let side = |how: Connection| {
+        let lab = connect(how)?;
+        let listeners = [
+            listen(lab.host("b"), SocketAddr::new("10.15.46.2".parse()?, 8_000))?,
+            listen(lab.host("b"), SocketAddr::new("fd15:46::2".parse()?, 8_000))?,
+        ];
+        Ok(move |case: &str| {
+            let ends = (lab.host("a"), lab.host("b"));
+            let listener = &listeners[usize::from(case == CASES[1])];
+            let to = listener.local_addr()?;
+            let moved = transfer(ends, to, listener, lasts, Towards::Server)?;
+            Ok(vec![(THROUGHPUT, moved)])
+        })
+    };
+    let sides = Sides::baseline("veth by hand", || side(Connection::ByHand))?
+        .and("lab's cable", || side(Connection::Cable))?
+        .and("lab's switch", || side(Connection::Switch))?;
+    bench.compare("throughput", (61, 9), &CASES, sides)?;
+    for case in CASES {
+        bench.limit(THROUGHPUT, case, "lab's cable", Limit::RatioAtLeast(0.97));
+    }
+    Ok(())
+}
+
+/// Two hosts, `a` and `b`.
+fn connect(how: Connection) -> Result<Lab> {
+    let [a, b] = &ADDRESSES;
+    let network = Topology::new("pair");
+    let network = match how {
+        Connection::ByHand => network.host("a").host("b"),
+        Connection::Cable => network.host("a").host("b").cable("a", b, a),
+        Connection::Switch => {
+            let network = network.switch("w").host("a").link("w", a);
+            network.host("b").link("w", b)
+        }
+    };
+    let lab = Lab::new(&network)?;
+    if how == Connection::ByHand {
+        let [a, b] = ["a", "b"].map(|name| lab.host(name).pid().to_string());
+        let link = ["link", "add", "eth0", "netns", &a, "type", "veth"];
+        let peer = ["peer", "name", "eth0", "netns", &b];
+        let status = Command::new("ip").args(link).args(peer).status()?;
+        if !status.success() {
+            bail!("ip link add: {status}");
+        }
+        for (name, [v4, v6]) in ["a", "b"].iter().zip(ADDRESSES) {
+            lab.host(name).sh(&format!(
+                "ip address add {v4} dev eth0; ip address add {v6} dev eth0 nodad; \
+                 ip link set eth0 up"
+            ))?;
+        }
+    }
+    Ok(lab)
+}
