@@ -164,6 +164,13 @@ fn a_baseline_that_swings_around_itself_is_refused() {
 }
 
 #[test]
+fn a_round_or_two_give_no_ratio() {
+    let document = document::json(&measured(2, |_| 10.0, |_| 10.0, |_| 20.0)).unwrap();
+    let refused = result(&document, "ours")["refused"].as_str().unwrap();
+    assert_eq!(refused, "3 rounds are needed to see the noise");
+}
+
+#[test]
 fn what_drifts_on_all_sides_alike_costs_no_ratio() {
     let drift = |round: usize| 1.1_f64.powi(round as i32);
     let bench = measured(

@@ -41,18 +41,24 @@ const ADDRESSES: Metric = Metric {
     label: "of it: give addresses",
     ..CREATE
 };
+const CARRIER: Metric = Metric {
+    name: "create_carrier_ms",
+    label: "of it: wait for carriers",
+    ..CREATE
+};
 
-const SMALL: &str = "3 hosts";
-const LARGE: [(&str, usize); 2] = [("100 hosts, 1 switch", 1), ("100 hosts, 10 switches", 10)];
+/// How many switches the hosts of a large lab are plugged into.
+const SWITCHES: [usize; 2] = [1, 10];
 
 /// Labs beside shell scripts.
 pub(crate) fn compare(bench: &mut Bench) -> Result<()> {
-    side_by_side(bench, SMALL, &network(3, 1), (15, 7))?;
-    bench.limit(BOTH, SMALL, "lab", Limit::ValueAtMost(300.0));
-    let hosts = usize::try_from(bench.amount("hosts_of_large_lab", 100, 100))?;
-    for (case, switches) in LARGE {
-        side_by_side(bench, case, &network(hosts, switches), (7, 1))?;
-        bench.limit(BOTH, case, "lab", Limit::ValueAtMost(10_000.0));
+    let small = usize::try_from(bench.amount("hosts_of_small_lab", 3, 3))?;
+    let limit = Limit::ValueAtMost(300.0);
+    side_by_side(bench, (small, 1), (15, 7), limit)?;
+    let large = usize::try_from(bench.amount("hosts_of_large_lab", 100, 20))?;
+    for switches in SWITCHES {
+        let limit = Limit::ValueAtMost(10_000.0);
+        side_by_side(bench, (large, switches), (9, 3), limit)?;
     }
     Ok(())
 }
@@ -81,10 +87,13 @@ fn network(hosts: usize, switches: usize) -> Topology {
 
 fn side_by_side(
     bench: &mut Bench,
-    case: &'static str,
-    network: &Topology,
+    (hosts, switches): (usize, usize),
     rounds: (usize, usize),
+    limit: Limit,
 ) -> Result<()> {
+    let plural = if switches == 1 { "" } else { "es" };
+    let case = &format!("{hosts} hosts, {switches} switch{plural}");
+    let network = &network(hosts, switches);
     let shell = |style: Style| {
         let shell = Shell::new(network, style)?;
         Ok(move |_: &str| {
@@ -103,11 +112,13 @@ fn side_by_side(
         figures.push((HOSTS, millis(took.hosts)));
         figures.push((LINKS, millis(took.links)));
         figures.push((ADDRESSES, millis(took.addresses)));
+        figures.push((CARRIER, millis(took.carrier)));
         Ok(figures)
     };
     let sides = Sides::baseline("ip commands", || shell(Style::Commands))?
         .and("ip -batch", || shell(Style::Batch))?
         .and("lab", || Ok(lab))?;
+    bench.limit(BOTH, case, "lab", limit);
     bench.compare(case, rounds, &[case], sides)
 }
 

@@ -7,6 +7,9 @@
 
 use super::{Limit, Metric};
 
+/// Fewer rounds than these show no noise.
+const LEAST_ROUNDS: usize = 3;
+
 /// A median, the interval it lies in with 95 % probability, the middle half of the values and
 /// their range.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -115,10 +118,14 @@ impl Group {
     /// Why no ratio is given, if none is.
     fn refusal(&self) -> Option<String> {
         let limit = self.metric.noise_limit;
+        let rounds = self.sides.iter().map(|(_, values)| values.len()).max();
         let percent = |share: f64| (share * 1000.0).round() / 10.0;
         let Some(noise) = self.noise() else {
             return Some("the baseline has no such figure".to_owned());
         };
+        if rounds < Some(LEAST_ROUNDS) {
+            return Some(format!("{LEAST_ROUNDS} rounds are needed to see the noise"));
+        }
         let off = (noise.median - 1.0).abs();
         if off > limit {
             return Some(format!(

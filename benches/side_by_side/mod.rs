@@ -164,7 +164,7 @@ impl Bench {
         &mut self,
         what: &str,
         (full, quick): (usize, usize),
-        cases: &[&'static str],
+        cases: &[&str],
         mut sides: Sides<'_>,
     ) -> Result<()> {
         let rounds = self.options.rounds(full, quick);
