@@ -3,8 +3,10 @@
 //! TOML, one table a role. A key that is not known is an error that names the file, the line and
 //! the nearest known key; a bad value names its key. `examples/hamp.toml` documents every key.
 
+mod document;
 mod error;
 
+pub use document::{Document, Path as KeyPath, nearest};
 pub use error::Error;
 
 use std::fs;
@@ -188,15 +190,21 @@ impl Config {
 
     /// Checks a file's text; `file` is its name in errors.
     pub fn parse(text: &str, file: &str) -> Result<Self, Error> {
-        let config: Self =
-            toml::from_str(text).map_err(|error| error::explain(text, file, &error))?;
-        config.check().map_err(|(key, message)| Error {
-            file: file.to_owned(),
-            line: error::line_of(text, key),
-            key: Some(key.to_owned()),
-            message,
-        })?;
+        let document = Document::parse(text, file)?;
+        let config: Self = document.read()?;
+        config.check_in(&document, &KeyPath::default())?;
         Ok(config)
+    }
+
+    /// Checks what was read from the table at `path` of a document.
+    ///
+    /// # Errors
+    /// A value is out of range, or two do not fit together.
+    pub fn check_in(&self, document: &Document<'_>, path: &KeyPath) -> Result<(), Error> {
+        self.check().map_err(|(key, message)| {
+            let path = key.split('.').fold(path.clone(), KeyPath::key);
+            document.error(&path, message)
+        })
     }
 
     fn check(&self) -> Result<(), (&'static str, String)> {

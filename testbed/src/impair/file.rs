@@ -21,21 +21,21 @@ const QUEUES: RangeInclusive<f64> = 0.001..=1_000_000.0;
 /// The keys of a file.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Keys {
+pub(crate) struct Keys {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    delay_ms: Option<f64>,
+    pub(crate) delay_ms: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    jitter_ms: Option<f64>,
+    pub(crate) jitter_ms: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    loss_percent: Option<f64>,
+    pub(crate) loss_percent: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    duplicate_percent: Option<f64>,
+    pub(crate) duplicate_percent: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    reorder_percent: Option<f64>,
+    pub(crate) reorder_percent: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    rate_mbit: Option<f64>,
+    pub(crate) rate_mbit: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    queue_kbytes: Option<f64>,
+    pub(crate) queue_kbytes: Option<f64>,
 }
 
 impl TryFrom<Keys> for Impairment {

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use file::Keys;
 pub use machine::{Counts, Direction, Fate, Reason, random};
 
 /// Bytes that may wait for a rate unless an impairment says otherwise.

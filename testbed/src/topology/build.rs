@@ -38,7 +38,7 @@ impl Topology {
         self.add(name, Kind::Router)
     }
 
-    fn add(mut self, name: &str, kind: Kind) -> Self {
+    pub(super) fn add(mut self, name: &str, kind: Kind) -> Self {
         self.nodes.push(Node {
             name: name.into(),
             kind,
@@ -69,11 +69,20 @@ impl Topology {
             let text = format!("{name} is plugged into {to:?}, which was not described before it");
             return self.wrong(text);
         };
-        let own = self.parse(here, own);
-        let other = self.parse(there, other);
-        let ends = [self.end(here, there, own), self.end(there, here, other)];
-        self.links.push(Link { ends });
+        let own = self.nets(here, own);
+        let other = self.nets(there, other);
+        self.plug_in([(here, own), (there, other)]);
         self
+    }
+
+    /// A cable between two nodes, with the names and link-layer addresses that follow from the
+    /// order.
+    pub(super) fn plug_in(&mut self, ends: [(usize, Vec<IpNet>); 2]) -> &mut Link {
+        let [(a, own), (b, other)] = ends;
+        let ends = [self.end(a, b, own), self.end(b, a, other)];
+        let at = self.links.len();
+        self.links.push(Link { ends });
+        &mut self.links[at]
     }
 
     fn end(&self, node: usize, to: usize, addresses: Vec<IpNet>) -> End {
@@ -97,7 +106,7 @@ impl Topology {
         }
     }
 
-    fn parse(&mut self, node: usize, addresses: &[impl AsRef<str>]) -> Vec<IpNet> {
+    fn nets(&mut self, node: usize, addresses: &[impl AsRef<str>]) -> Vec<IpNet> {
         let mut nets = Vec::new();
         for text in addresses {
             let text = text.as_ref();
@@ -211,7 +220,7 @@ impl Route {
 }
 
 /// Locally administered, and readable in a capture: which node, then which of its cables.
-fn mac(kind: Kind, node: usize, number: usize) -> [u8; 6] {
+pub(super) fn mac(kind: Kind, node: usize, number: usize) -> [u8; 6] {
     #[expect(
         clippy::cast_possible_truncation,
         reason = "`check` bounds both numbers"

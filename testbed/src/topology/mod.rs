@@ -4,11 +4,13 @@
 //! kernel namespaces, the simulator makes it in virtual time. It is written in Rust with the
 //! methods of `build`, or read from a file.
 //!
-//! Files: `build` describing one, `check` what must hold of it, [`draw`] pictures of it.
+//! Files: `build` describing one, `check` what must hold of it, `file` reading and writing it as
+//! TOML, [`draw`] pictures of it.
 
 mod build;
 mod check;
 pub mod draw;
+mod file;
 
 use std::net::IpAddr;
 
@@ -16,6 +18,8 @@ use anyhow::{Context, Result};
 use ipnet::IpNet;
 
 use crate::impair::Impairment;
+
+pub use check::{Mistake, Place};
 
 /// Names of hosts end up in names of interfaces, which have 15 characters, and `.1` may follow.
 pub const NAME_LENGTH: usize = 12;
