@@ -45,13 +45,20 @@ fn belongs(request: &Request, mark: &Mark) -> bool {
 }
 
 /// The requests of a phase; one that a later fault took is the fault's alone.
-pub fn requests_of<'a>(round: &'a Round, mark: &'a Mark) -> impl Iterator<Item = &'a Request> {
+pub fn share<'a>(
+    requests: &'a [Request],
+    marks: &'a [Mark],
+    mark: &'a Mark,
+) -> impl Iterator<Item = &'a Request> {
     let later = |m: &&Mark| m.from > mark.from && m.kind == Kind::Fault;
-    let taken = move |r: &Request| round.marks.iter().filter(later).any(|m| belongs(r, m));
-    round
-        .requests
+    let taken = move |r: &Request| marks.iter().filter(later).any(|m| belongs(r, m));
+    requests
         .iter()
         .filter(move |r| belongs(r, mark) && !taken(r))
+}
+
+fn requests_of<'a>(round: &'a Round, mark: &'a Mark) -> impl Iterator<Item = &'a Request> {
+    share(&round.requests, &round.marks, mark)
 }
 
 /// The last member that answered a host over a family before a moment.

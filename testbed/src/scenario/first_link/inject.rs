@@ -91,7 +91,7 @@ pub(super) struct Injected {
 }
 
 /// Finds the segments and their answers in a capture.
-pub(super) fn found(captured: &Captured, addresses: [IpAddr; 2]) -> Injected {
+pub(super) fn found(captured: &Captured, addresses: &[IpAddr]) -> Injected {
     let mut injected = Injected::default();
     let ports = PORT..PORT + KINDS.len() as u16;
     for frame in &captured.frames {

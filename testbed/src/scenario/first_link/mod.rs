@@ -11,17 +11,16 @@
 //! While both ask at a steady rate, the member that answers leaves, is killed with its servers, is
 //! killed alone, freezes, and has its cable pulled; each time it comes back.
 //!
-//! Files: `services` the servers and programs, `load` the requests, `inject` segments by hand,
-//! `round` the story, `wire` what the captures say, `analysis` from all that to figures and checks,
-//! `view` what a person sees.
+//! Files: `services` the servers and programs, `hold` connections that stay open, `inject` segments
+//! by hand, `round` the story, `analysis` from all that to figures and checks, `view` what a person
+//! sees.
 
 mod analysis;
+mod hold;
 mod inject;
-mod load;
 mod round;
 mod services;
 mod view;
-mod wire;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -102,11 +101,11 @@ pub(super) fn run(options: &Options) -> Result<Story> {
         let told = round.play(&mut view, last)?;
         analysis::add(&mut run, &told, started);
         view.round(&run, hello);
-        rounds.push(told.into_round(if hellos.len() > 1 {
-            format!("hello {} ms", hello.as_millis())
-        } else {
-            String::new()
-        }));
+        let mut played = told.round;
+        if hellos.len() > 1 {
+            played.name = format!("hello {} ms", hello.as_millis());
+        }
+        rounds.push(played);
         if last {
             run.stall_ms = stalls.longest().as_secs_f64() * 1e3;
             end(&mut run, started);

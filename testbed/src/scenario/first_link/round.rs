@@ -15,13 +15,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
+use super::hold;
 use super::inject;
-use super::load::{self, Ended, Load, Request, Service, Stream};
 use super::services::{self, Servers};
 use super::view::View;
 use super::{A4, A6, DEAD_HELLOS, MEMBERS, look, window};
-use crate::capture::{Capture, Captured, Stamp};
-use crate::report::{self, Kind, Mark, Program};
+use crate::capture::{Capture, Stamp};
+use crate::lab::HAMP;
+use crate::load::{Ended, Load, Service, Stream};
+use crate::report::{self, Kind, Mark, Program, Request};
 use crate::scenario::Options;
 use crate::{Host, Lab, Process, Topology, wait};
 
@@ -29,8 +31,8 @@ use crate::{Host, Lab, Process, Topology, wait};
 pub(super) struct Round<'a> {
     options: &'a Options,
     hello: Duration,
-    members: Vec<Member>,
-    client: Option<Process>,
+    /// The servers of each member.
+    servers: [Option<Servers>; MEMBERS.len()],
     /// `ip -batch` on the stock host.
     forgets: Option<(Process, ChildStdin)>,
     /// When it last forgot its entries, and whether nothing else happened then.
@@ -45,19 +47,10 @@ pub(super) struct Round<'a> {
     lab: Lab,
 }
 
-struct Member {
-    name: &'static str,
-    servers: Option<Servers>,
-    daemon: Option<Process>,
-}
-
 /// What a round leaves for the analysis.
 #[derive(Default)]
 pub(super) struct Told {
-    pub(super) hello: Duration,
-    pub(super) marks: Vec<Mark>,
-    pub(super) requests: Vec<Request>,
-    pub(super) captured: Captured,
+    pub(super) round: report::Round,
     pub(super) programs: Vec<Program>,
     /// Requests on connections that were open before the client's daemon was killed, and those of
     /// them that failed.
@@ -73,53 +66,29 @@ pub(super) struct Told {
     pub(super) unicast: Vec<IpAddr>,
 }
 
-impl Told {
-    /// The same for a report, under this name.
-    pub(super) fn into_round(self, name: String) -> report::Round {
-        // NOTE(unwrap): our own constants are addresses.
-        let anycast = [A4, A6].map(|a| a.parse().unwrap());
-        let told = |r: Request| report::Request {
-            host: r.host.into(),
-            service: r.service.name().into(),
-            family: r.family,
-            sent: r.sent,
-            done: r.done,
-            outcome: r.outcome,
-        };
-        report::Round {
-            name,
-            hello: self.hello,
-            dead: self.hello * DEAD_HELLOS,
-            window: window(self.hello),
-            anycast: anycast.into(),
-            members: MEMBERS.map(String::from).into(),
-            marks: self.marks,
-            requests: self.requests.into_iter().map(told).collect(),
-            captured: self.captured,
-        }
-    }
-}
-
 impl<'a> Round<'a> {
     /// Builds the lab and starts servers, daemons, capture and load.
     pub(super) fn build(options: &'a Options, hello: Duration) -> Result<Self> {
         let lab = Lab::new(&topology(hello))?;
         let files = pcap_dir(options, hello)?;
         let capture = Capture::start(&lab, "switch", files.as_deref())?;
-        let members = MEMBERS.map(|name| Member {
-            name,
-            servers: None,
-            daemon: None,
-        });
+        // NOTE(unwrap): our own constants are addresses.
+        let anycast = [A4, A6].map(|address| address.parse().unwrap());
         let told = Told {
-            hello,
+            round: report::Round {
+                hello,
+                dead: hello * DEAD_HELLOS,
+                window: window(hello),
+                anycast: anycast.into(),
+                members: MEMBERS.map(String::from).into(),
+                ..report::Round::default()
+            },
             ..Told::default()
         };
         let mut round = Self {
             options,
             hello,
-            members: members.into(),
-            client: None,
+            servers: Default::default(),
             forgets: None,
             forgot: (Instant::now(), true),
             ended: Ended::default(),
@@ -151,29 +120,20 @@ impl<'a> Round<'a> {
             let members: Vec<&Host> = MEMBERS.iter().map(|m| self.lab.host(m)).collect();
             services::share_key(self.lab.host("client"), &members)?;
         }
-        for member in &mut self.members {
-            member.servers = Some(Servers::start(self.lab.host(member.name))?);
+        for (servers, name) in self.servers.iter_mut().zip(MEMBERS) {
+            *servers = Some(Servers::start(self.lab.host(name))?);
         }
-        for member in &self.members {
-            let host = self.lab.host(member.name);
-            member.servers.as_ref().map_or(Ok(()), |s| s.ready(host))?;
+        for (servers, name) in self.servers.iter().zip(MEMBERS) {
+            let host = self.lab.host(name);
+            servers.as_ref().map_or(Ok(()), |s| s.ready(host))?;
             let own = [host.address(false), host.address(true)];
             self.told.unicast.extend(own.into_iter().flatten());
         }
         Ok(())
     }
 
-    fn daemons(&mut self) -> Result<()> {
-        let topology = self.lab.topology();
-        for (index, node) in topology.nodes.iter().enumerate() {
-            if let Some(config) = topology.hamp_config(index)? {
-                self.lab.host(&node.name).write(CONFIG, &config)?;
-            }
-        }
-        for index in 0..MEMBERS.len() {
-            self.start_daemon(index)?;
-        }
-        self.start_client()?;
+    fn daemons(&self) -> Result<()> {
+        self.lab.start()?;
         for name in MEMBERS.iter().chain(&["client"]) {
             self.answers_status(name)?;
         }
@@ -183,7 +143,7 @@ impl<'a> Round<'a> {
     fn load(&mut self) -> Result<()> {
         let ms = Duration::from_millis;
         let to = |service: Service| {
-            let port = if service == Service::Http { 80 } else { 53 };
+            let port = service.port();
             // NOTE(unwrap): our own constants are addresses.
             [A4, A6].map(|a| std::net::SocketAddr::new(a.parse().unwrap(), port))
         };
@@ -202,38 +162,19 @@ impl<'a> Round<'a> {
             .chain(streams(Service::Dns, 50, 7))
             .collect();
         let stock = streams(Service::Dns, 50, 17).collect();
-        self.loads.push(Load::start(
-            self.lab.host("client"),
-            "client",
-            client,
-            &self.ended,
-        )?);
-        self.loads.push(Load::start(
-            self.lab.host("stock"),
-            "stock",
-            stock,
-            &self.ended,
-        )?);
+        for (host, streams) in [("client", client), ("stock", stock)] {
+            let load = Load::start(self.lab.host(host), streams, &self.ended)?;
+            self.loads.push(load);
+        }
         let argv = ["ip", "-force", "-batch", "-"];
         self.forgets = Some(self.lab.host("stock").spawn_fed("forgets", &argv)?);
         self.forgot = (Instant::now(), true);
         Ok(())
     }
 
-    fn start_daemon(&mut self, index: usize) -> Result<()> {
-        let member = &mut self.members[index];
-        // A dropped handle kills what is left of the one before.
-        member.daemon = None;
-        let host = self.lab.host(member.name);
-        member.daemon = Some(host.spawn("hamp", &["hamp", "run", "--config", CONFIG])?);
-        Ok(())
-    }
-
-    fn start_client(&mut self) -> Result<()> {
-        self.client = None;
-        let host = self.lab.host("client");
-        self.client = Some(host.spawn("hamp", &["hamp", "run", "--config", CONFIG])?);
-        Ok(())
+    /// Looks at the daemon of a host.
+    fn daemon(&self, host: &str, what: impl FnOnce(&Process) -> Result<()>) -> Result<()> {
+        self.lab.program(host, HAMP, what).context("no daemon")?
     }
 
     /// Waits until the daemon of a host answers; the error carries the end of its log.
@@ -285,9 +226,6 @@ fn topology(hello: Duration) -> Topology {
         .route("198.18.0.0/16", "eth0")
         .route("2001:2:0:1546::/112", "eth0")
 }
-
-/// Where hosts have their daemon's configuration.
-const CONFIG: &str = "/run/lab/hamp.toml";
 
 /// A directory per round, so that the second does not overwrite the first.
 fn pcap_dir(options: &Options, hello: Duration) -> Result<Option<PathBuf>> {

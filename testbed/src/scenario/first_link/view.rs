@@ -10,11 +10,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::load::Request;
 use crate::capture::Stamp;
-use crate::report::{Check, Kind, Mark, Run};
+use crate::report::{Check, Kind, Mark, Request, Run};
 use crate::scenario::Options;
-use crate::wait;
+use crate::{judge, load, wait};
 
 /// Columns and lines that everything fits into.
 const WIDTH: usize = 80;
@@ -115,10 +114,7 @@ impl View {
         // The result of a phase is known once its last request has been given up.
         while let Some(mark) = marks.get(self.told) {
             let over = mark.to > mark.from
-                && Stamp::now()
-                    > mark
-                        .to
-                        .plus(super::load::PATIENCE + Duration::from_millis(100));
+                && Stamp::now() > mark.to.plus(load::PATIENCE + Duration::from_millis(100));
             if !over {
                 break;
             }
@@ -172,7 +168,7 @@ impl View {
 
     /// One line about what a phase cost.
     fn result(&mut self, ended: &[Request], marks: &[Mark], mark: &Mark, window: Duration) {
-        let share = super::analysis::share(ended, marks, mark);
+        let share = judge::share(ended, marks, mark);
         let lost: Vec<_> = share.filter(|r| r.outcome.is_err()).collect();
         let count = |f| lost.iter().filter(|r| r.family == f).count();
         let last = lost

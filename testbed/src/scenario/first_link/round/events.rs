@@ -45,7 +45,7 @@ impl Round<'_> {
         strike(self, owner)?;
         view.state(name, what);
         let window = self.window();
-        if let Some(mark) = self.told.marks.last_mut() {
+        if let Some(mark) = self.told.round.marks.last_mut() {
             mark.settled = mark.from.plus(window);
         }
         self.stay(view, window + settle)?;
@@ -64,53 +64,36 @@ impl Round<'_> {
     }
 
     pub(super) fn kill_all(&mut self, index: usize) -> Result<()> {
-        let member = &self.members[index];
-        member
-            .daemon
-            .as_ref()
-            .context("no daemon")?
-            .signal(Signal::SIGKILL)?;
-        member.servers.as_ref().context("no servers")?.kill()
+        self.kill_daemon(index)?;
+        let servers = self.servers[index].as_ref();
+        servers.context("no servers")?.kill()
     }
 
     pub(super) fn restart_all(&mut self, index: usize) -> Result<&'static str> {
-        let member = &mut self.members[index];
-        let host = self.lab.host(member.name);
-        member.servers = None;
+        let host = self.lab.host(MEMBERS[index]);
+        self.servers[index] = None;
         let servers = Servers::start(host)?;
         servers.ready(host)?;
-        member.servers = Some(servers);
-        self.start_daemon(index)?;
+        self.servers[index] = Some(servers);
+        self.restart_daemon(index)?;
         Ok("servers and daemon started again")
     }
 
     pub(super) fn kill_daemon(&mut self, index: usize) -> Result<()> {
-        self.members[index]
-            .daemon
-            .as_ref()
-            .context("no daemon")?
-            .signal(Signal::SIGKILL)
+        self.daemon(MEMBERS[index], |daemon| daemon.signal(Signal::SIGKILL))
     }
 
     pub(super) fn restart_daemon(&mut self, index: usize) -> Result<&'static str> {
-        self.start_daemon(index)?;
+        self.lab.start_program(MEMBERS[index], HAMP)?;
         Ok("daemon started again")
     }
 
     pub(super) fn freeze(&mut self, index: usize) -> Result<()> {
-        self.members[index]
-            .daemon
-            .as_ref()
-            .context("no daemon")?
-            .freeze()
+        self.daemon(MEMBERS[index], Process::freeze)
     }
 
     pub(super) fn thaw(&mut self, index: usize) -> Result<&'static str> {
-        self.members[index]
-            .daemon
-            .as_ref()
-            .context("no daemon")?
-            .thaw()?;
+        self.daemon(MEMBERS[index], Process::thaw)?;
         Ok("daemon wakes up")
     }
 
@@ -139,7 +122,7 @@ impl Round<'_> {
             .iter()
             .map(|address| {
                 let (failures, stop) = (Arc::clone(&failures), Arc::clone(&stop));
-                let body = move || load::hold_open(address, &stop, &failures);
+                let body = move || hold::hold_open(address, &stop, &failures);
                 self.lab.host("client").thread("open", body)
             })
             .collect::<Result<_>>()?;
@@ -150,14 +133,11 @@ impl Round<'_> {
             || (count() >= 4).then_some(()),
         )?;
         self.begin(view, "kill client's daemon", Kind::Orderly, None)?;
-        self.client
-            .as_ref()
-            .context("no daemon")?
-            .signal(Signal::SIGKILL)?;
+        self.daemon("client", |daemon| daemon.signal(Signal::SIGKILL))?;
         self.settled_now();
         self.stay(view, settle)?;
         self.begin(view, "restart client's daemon", Kind::Orderly, None)?;
-        self.start_client()?;
+        self.lab.start_program("client", HAMP)?;
         self.answers_status("client")?;
         view.state("client", "back");
         self.settled_now();
@@ -178,10 +158,7 @@ impl Round<'_> {
         let owner = self.owner_index()?;
         let mac = self.lab.host(MEMBERS[owner]).interfaces()[0].mac;
         let mac = crate::lab::mac_text(mac);
-        self.client
-            .as_ref()
-            .context("no daemon")?
-            .signal(Signal::SIGKILL)?;
+        self.daemon("client", |daemon| daemon.signal(Signal::SIGKILL))?;
         // The traffic of this phase is lost for as long as the kernel takes: it is measured by its
         // entries alone.
         self.end_last();
@@ -205,7 +182,7 @@ impl Round<'_> {
             self.told.entries.push((family, Stamp::now().ms_since(at)));
         }
         self.lab.carrier(MEMBERS[owner], "eth0", true)?;
-        self.start_client()?;
+        self.lab.start_program("client", HAMP)?;
         self.answers_status("client")
     }
 }

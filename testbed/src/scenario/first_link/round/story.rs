@@ -61,11 +61,11 @@ impl Round<'_> {
         }
         self.tick(view);
         let capture = self.capture.take().context("no capture")?;
-        self.told.captured = capture.finish()?;
+        self.told.round.captured = capture.finish()?;
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        self.told.requests = std::mem::take(&mut *ended);
+        self.told.round.requests = std::mem::take(&mut *ended);
         drop(ended);
-        self.told.requests.sort_by_key(|r| r.sent);
+        self.told.round.requests.sort_by_key(|r| r.sent);
         Ok(std::mem::take(&mut self.told))
     }
 
@@ -100,7 +100,7 @@ impl Round<'_> {
         self.end_last();
         let now = Stamp::now();
         view.event(name, now);
-        self.told.marks.push(Mark {
+        self.told.round.marks.push(Mark {
             name: name.into(),
             kind,
             host: host.map(Into::into),
@@ -112,7 +112,7 @@ impl Round<'_> {
     }
 
     pub(super) fn end_last(&mut self) {
-        if let Some(mark) = self.told.marks.last_mut()
+        if let Some(mark) = self.told.round.marks.last_mut()
             && mark.to == mark.from
         {
             mark.to = Stamp::now();
@@ -120,7 +120,7 @@ impl Round<'_> {
     }
 
     pub(super) fn settled_now(&mut self) {
-        if let Some(mark) = self.told.marks.last_mut() {
+        if let Some(mark) = self.told.round.marks.last_mut() {
             mark.settled = Stamp::now();
         }
     }
@@ -145,6 +145,6 @@ impl Round<'_> {
 
     pub(super) fn tick(&self, view: &mut View) {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        view.tick(&ended, &self.told.marks, self.window());
+        view.tick(&ended, &self.told.round.marks, self.window());
     }
 }

@@ -153,18 +153,19 @@ impl Round<'_> {
     /// member per family.
     pub(super) fn single_owner(&self, span: Duration) -> Option<usize> {
         let recent = self.recent_requests(span);
-        let mut members = std::collections::BTreeMap::new();
+        let mut members: std::collections::BTreeMap<(&str, u8), &String> =
+            std::collections::BTreeMap::new();
         let mut streams = std::collections::BTreeSet::new();
         for request in &recent {
             let member = request.outcome.as_ref().ok()?;
             if *members
-                .entry((request.host, request.family))
+                .entry((&request.host, request.family))
                 .or_insert(member)
                 != member
             {
                 return None;
             }
-            streams.insert((request.host, request.service, request.family));
+            streams.insert((&request.host, &request.service, request.family));
         }
         // Four streams of the client, two of the stock host.
         let member = *members.get(&("client", 4))?;
@@ -179,7 +180,7 @@ impl Round<'_> {
         for r in self.recent_requests(self.span()) {
             let end = r.outcome.unwrap_or_else(|e| e);
             *counts
-                .entry((r.host, r.service.name(), r.family, end))
+                .entry((r.host, r.service, r.family, end))
                 .or_insert(0) += 1;
         }
         let text =
