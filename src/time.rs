@@ -38,9 +38,14 @@ impl Instant {
         self.0 / 1_000
     }
 
+    /// Microseconds from `earlier` to here; zero when `earlier` is later.
+    pub const fn micros_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
     /// The span from `earlier` to here; zero when `earlier` is later.
     pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
-        Duration::from_micros(self.0.saturating_sub(earlier.0))
+        Duration::from_micros(self.micros_since(earlier))
     }
 }
 

@@ -426,12 +426,7 @@ fn members_and_records_are_bounded() {
         let message = as_message(MemberId([number; 16]), statement).encode();
         let frame = frame::message(state.mac, state.ipv4.unwrap().into(), &message);
         receiver.handle_frame(now, LINK, &frame, false);
-        let full = receiver
-            .counters()
-            .ignored
-            .get(&Reason::TableFull)
-            .copied()
-            .unwrap_or(0);
+        let full = receiver.counters().ignored_for(Reason::TableFull);
         (receiver.links().next().unwrap().1.peers().count(), full)
     };
     //= docs/spec/membership.md#statement
@@ -559,17 +554,15 @@ fn refusal(
     net.hosts[0].stopped = true;
     net.run_for(late);
     let since = net.now;
-    let reasons = |net: &Net| net.hosts[1].node.counters().ignored.clone();
-    let before = reasons(&net);
+    let before = net.hosts[1].node.counters().clone();
     let state = host_state(mac);
     let message = Message::Hello { member, hello }.encode();
     let source = net.hosts[0].state.ipv4.unwrap().into();
     net.inject(None, &frame::message(state.mac, source, &message));
     net.run_for(LATENCY + LATENCY);
-    let grown = |(reason, count): (Reason, u64)| {
-        (before.get(&reason).copied().unwrap_or(0) < count).then_some(reason)
-    };
-    let reasons = reasons(&net).into_iter().filter_map(grown).collect();
+    let grown = |(reason, count)| (before.ignored_for(reason) < count).then_some(reason);
+    let after = net.hosts[1].node.counters();
+    let reasons = after.ignored().filter_map(grown).collect();
     (reasons, net, since)
 }
 

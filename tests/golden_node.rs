@@ -45,8 +45,8 @@ fn outcome(net: &mut Net, frame: &[u8]) -> Outcome {
     // Everything a host knows, except its counters.
     let state = format!("{:?}", node.links().collect::<Vec<_>>());
     let (ignored, received) = (
-        counters.ignored.values().sum(),
-        counters.received.values().sum(),
+        counters.ignored().map(|(_, count)| count).sum(),
+        counters.received().map(|(_, count)| count).sum(),
     );
     Outcome {
         state,

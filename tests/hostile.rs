@@ -121,7 +121,7 @@ fn wrong_hellos_far_ahead_cost_little() {
         let message = Message::Hello { member, hello }.encode();
         let frame = frame::message(mac, source.into(), &message);
         node.handle_frame(now + Duration::from_millis(after), LINK, &frame, false);
-        let count = |reason| node.counters().ignored.get(&reason).copied().unwrap_or(0);
+        let count = |reason| node.counters().ignored_for(reason);
         [count(Reason::WrongValue), count(Reason::RateLimited)]
     };
     //= docs/spec/membership.md#hello

@@ -17,9 +17,9 @@ use super::{Failure, exit};
 use crate::addr::Prefix;
 use crate::linux::nft::{client, connections, link, member};
 use crate::node::{Link, LinkId};
-use crate::proto::Timing;
 use crate::proto::ownership::Candidate;
 use crate::proto::view::Peer;
+use crate::proto::{Timing, What};
 use crate::time::{Duration, Instant};
 use crate::wire::{MemberId, Record};
 
@@ -241,14 +241,14 @@ fn candidate(candidate: &Candidate) -> Value {
 
 fn counters(daemon: &Daemon) -> Value {
     let counters = daemon.node.counters();
-    let ignored: BTreeMap<&str, u64> = counters
-        .ignored
-        .iter()
-        .map(|(reason, count)| (reason.as_str(), *count))
-        .collect();
+    let what = |(what, count): (What, u64)| (what.as_str(), count);
+    let received: BTreeMap<&str, u64> = counters.received().map(what).collect();
+    let sent: BTreeMap<&str, u64> = counters.sent().map(what).collect();
+    let ignored = counters.ignored();
+    let ignored: BTreeMap<&str, u64> = ignored.map(|(reason, n)| (reason.as_str(), n)).collect();
     json!({
-        "received": counters.received,
-        "sent": counters.sent,
+        "received": received,
+        "sent": sent,
         "ignored": ignored,
         "kernel_packets": {},
     })

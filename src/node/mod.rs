@@ -15,11 +15,11 @@ pub use crate::proto::view::{Change, Limits};
 
 use crate::addr::{Class, Prefix};
 use crate::proto::random::Random;
-use crate::proto::{Counters, Reason, Timing, earliest};
+use crate::proto::{Counters, Reason, Timing, What, earliest};
 use crate::time::{Duration, Instant};
 use crate::wire::frame::Mac;
 use crate::wire::{MemberId, Scope};
-pub use link::Link;
+pub use link::{Heard, Link};
 
 /// What a node is.
 #[derive(Debug, Clone)]
@@ -242,6 +242,11 @@ impl Node {
     /// A frame was seen on a link: ARP, neighbour discovery or a message of ours. `outgoing`
     /// tells that our own kernel sent it.
     pub fn handle_frame(&mut self, now: Instant, id: LinkId, frame: &[u8], outgoing: bool) {
+        self.handle_heard(now, id, &Heard::read(frame), outgoing);
+    }
+
+    /// The same for a frame that was read already.
+    pub fn handle_heard(&mut self, now: Instant, id: LinkId, frame: &Heard, outgoing: bool) {
         // What is due comes first: after a long sleep this host may not act on what it believes.
         self.advance_if_due(now, id);
         let result = match self.links.get_mut(&id) {
@@ -249,6 +254,8 @@ impl Node {
             None => Err(Some(Reason::NoLink)),
         };
         match result {
+            // A proof of life leaves nothing to be done, and is most of what a host hears.
+            Ok(What::Hello) => self.counters.count_received(What::Hello),
             Ok(what) => {
                 self.counters.count_received(what);
                 self.advance(now, id);
@@ -369,8 +376,7 @@ impl Node {
     }
 
     fn advance_if_due(&mut self, now: Instant, id: LinkId) {
-        let due = self.links.get(&id).and_then(Link::poll_timeout);
-        if due.is_some_and(|due| due <= now) {
+        if self.links.get(&id).is_some_and(|link| link.is_due(now)) {
             self.advance(now, id);
         }
     }

@@ -22,7 +22,7 @@ pub mod resolver;
 pub mod responder;
 pub mod view;
 
-pub use reason::{Counters, Reason};
+pub use reason::{Counters, Reason, What};
 
 use crate::time::{Duration, Instant};
 

@@ -1,22 +1,20 @@
-//! Why a packet was not used, and how often.
-
-use std::collections::BTreeMap;
+//! What packets were used as, why others were not, and how often.
 
 use crate::wire::frame::Ignored;
 
-macro_rules! reasons {
-    ($($(#[$doc:meta])* $name:ident = $text:literal,)+) => {
-        /// Why a packet was not used.
+macro_rules! named {
+    ($(#[$about:meta])* $kind:ident { $($(#[$doc:meta])* $name:ident = $text:literal,)+ }) => {
+        $(#[$about])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Reason {
+        pub enum $kind {
             $($(#[$doc])* $name,)+
         }
 
-        impl Reason {
-            /// Every reason, in the order of this list.
+        impl $kind {
+            /// All of them, in the order of this list.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
-            /// The reason's name in `status` and metrics.
+            /// The name in `status` and metrics.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)+
@@ -26,7 +24,31 @@ macro_rules! reasons {
     };
 }
 
-reasons! {
+named! {
+/// What a frame is, sent or received.
+What {
+    /// A member's report.
+    Report = "report",
+    /// A member's anchor.
+    Anchor = "anchor",
+    /// A hello.
+    Hello = "hello",
+    /// A question to members.
+    Query = "query",
+    /// A request for the link-layer address of an anycast address, by others.
+    Request = "request",
+    /// The same by this host's own kernel.
+    Question = "question",
+    /// An answer to a request.
+    Answer = "answer",
+    /// A takeover that is announced.
+    Announcement = "announcement",
+}
+}
+
+named! {
+/// Why a packet was not used.
+Reason {
     /// A frame whose lengths or fixed fields do not fit.
     MalformedFrame = "malformed_frame",
     /// A wrong checksum.
@@ -90,6 +112,7 @@ reasons! {
     /// A frame on a link that is down or unknown.
     NoLink = "no_link",
 }
+}
 
 impl Reason {
     /// The reason for an ignored frame; `None` for frames that never concerned anycast.
@@ -108,27 +131,49 @@ impl Reason {
 /// What was received, sent and ignored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Frames used, by what they were.
-    pub received: BTreeMap<&'static str, u64>,
-    /// Frames sent, by what they were.
-    pub sent: BTreeMap<&'static str, u64>,
-    /// Frames not used, by reason.
-    pub ignored: BTreeMap<Reason, u64>,
+    received: [u64; What::ALL.len()],
+    sent: [u64; What::ALL.len()],
+    ignored: [u64; Reason::ALL.len()],
 }
 
 impl Counters {
+    /// Frames used, by what they were; none that were not seen.
+    pub fn received(&self) -> impl Iterator<Item = (What, u64)> {
+        seen(What::ALL, &self.received)
+    }
+
+    /// Frames sent, by what they were; none that were not sent.
+    pub fn sent(&self) -> impl Iterator<Item = (What, u64)> {
+        seen(What::ALL, &self.sent)
+    }
+
+    /// Frames not used, by reason; none that did not occur.
+    pub fn ignored(&self) -> impl Iterator<Item = (Reason, u64)> {
+        seen(Reason::ALL, &self.ignored)
+    }
+
+    /// Frames not used for `reason`.
+    pub fn ignored_for(&self, reason: Reason) -> u64 {
+        self.ignored[reason as usize]
+    }
+
     /// Counts one frame that was used.
-    pub fn count_received(&mut self, what: &'static str) {
-        *self.received.entry(what).or_default() += 1;
+    pub fn count_received(&mut self, what: What) {
+        self.received[what as usize] += 1;
     }
 
     /// Counts one frame that was sent.
-    pub fn count_sent(&mut self, what: &'static str) {
-        *self.sent.entry(what).or_default() += 1;
+    pub fn count_sent(&mut self, what: What) {
+        self.sent[what as usize] += 1;
     }
 
     /// Counts one frame that was not used.
     pub fn count_ignored(&mut self, reason: Reason) {
-        *self.ignored.entry(reason).or_default() += 1;
+        self.ignored[reason as usize] += 1;
     }
+}
+
+fn seen<T: Copy>(names: &[T], counts: &[u64]) -> impl Iterator<Item = (T, u64)> {
+    let all = names.iter().copied().zip(counts.iter().copied());
+    all.filter(|(_, count)| *count > 0)
 }

@@ -117,13 +117,13 @@ impl Message {
         }
         let kind = first & 0x0f;
         let body = &bytes[Self::HEADER_LEN..];
-        let unknown = Self::Unknown {
+        let unknown = |body: &[u8]| Self::Unknown {
             kind,
             authentication,
             sender: id,
             body: body.to_vec(),
         };
-        let (authentication, body) = match (kind, authentication) {
+        let (vouched, signed) = match (kind, authentication) {
             (Self::REPORT | Self::HELLO | Self::ANCHOR | Self::QUERY, Authentication::NONE) => {
                 (Authentication::None, body)
             }
@@ -139,14 +139,14 @@ impl Message {
                     body,
                 )
             }
-            _ => return Ok(unknown),
+            _ => return Ok(unknown(body)),
         };
-        let mut reader = Reader::new(body);
+        let mut reader = Reader::new(signed);
         let message = match kind {
             Self::REPORT | Self::ANCHOR => Self::Statement {
                 member: id,
                 statement: Statement::read(&mut reader, kind == Self::ANCHOR)?,
-                authentication,
+                authentication: vouched,
             },
             Self::HELLO => Self::Hello {
                 member: id,
@@ -155,9 +155,9 @@ impl Message {
             Self::QUERY => Self::Query {
                 asker: id,
                 query: Query::read(&mut reader)?,
-                authentication,
+                authentication: vouched,
             },
-            _ => return Ok(unknown),
+            _ => return Ok(unknown(body)),
         };
         //= docs/spec/membership.md#header
         //# A receiver MUST ignore a message that ends before its fields do, goes on after them, or

@@ -297,13 +297,7 @@ impl Net {
     }
 
     pub fn ignored(&self, host: usize, reason: Reason) -> u64 {
-        self.hosts[host]
-            .node
-            .counters()
-            .ignored
-            .get(&reason)
-            .copied()
-            .unwrap_or_default()
+        self.hosts[host].node.counters().ignored_for(reason)
     }
 
     fn drain(&mut self, host: usize) {

@@ -1,45 +1,49 @@
 //! What comes in by a link, and which machine it is for.
 
-use super::Link;
-use crate::proto::Reason;
+use super::heard::Concerns;
+use super::{Heard, Link};
 use crate::proto::random::Random;
 use crate::proto::view::Source;
+use crate::proto::{Reason, What};
 use crate::time::Instant;
-use crate::wire::frame::{Answer, Frame, Request};
-use crate::wire::{MemberId, Message, StatementKind};
+use crate::wire::frame::{Answer, Request};
+use crate::wire::{MemberId, Message};
 
 /// What a frame was used as, or why it was not; no reason where it never concerned anycast.
-type Used = Result<&'static str, Option<Reason>>;
+type Used = Result<What, Option<Reason>>;
 
 impl Link {
     pub(in crate::node) fn handle_frame(
         &mut self,
         now: Instant,
-        bytes: &[u8],
+        frame: &Heard,
         outgoing: bool,
         random: &mut Random,
     ) -> Used {
+        let used = self.take(now, frame, outgoing, random);
+        // A proof of life, and the second copy of anything, bring nothing forward.
+        if !matches!(used, Ok(What::Hello) | Err(Some(Reason::Duplicate))) {
+            self.plan();
+        }
+        used
+    }
+
+    fn take(&mut self, now: Instant, frame: &Heard, outgoing: bool, random: &mut Random) -> Used {
         if self.state.is_none() {
             return Err(Some(Reason::NoLink));
         }
-        let frame = Frame::parse(bytes).map_err(Reason::from_frame)?;
-        match frame {
-            Frame::Request(request) if self.class.contains(request.target) => {
-                self.handle_request(now, &request, outgoing, random)
+        match frame.0.as_ref().map_err(|reason| *reason)? {
+            Concerns::Responder(request) if self.class.contains(request.target) => {
+                self.handle_request(now, request, outgoing, random)
             }
-            Frame::Answer(answer) if self.class.contains(answer.target) && !outgoing => {
-                self.handle_answer(now, &answer)
+            Concerns::Resolver(answer) if self.class.contains(answer.target) && !outgoing => {
+                self.handle_answer(now, answer)
             }
-            Frame::Message {
-                mac,
-                source,
-                payload,
-            } if !outgoing => {
-                let source = Source {
-                    mac,
-                    address: source,
-                };
-                self.handle_message(now, source, payload, random)
+            Concerns::Member(source, message) if !outgoing => {
+                //= docs/spec/membership.md#header
+                //# An ignored message MUST change nothing but a counter.
+                let message = message.as_ref().map_err(|reason| Some(*reason))?;
+                self.handle_message(now, *source, message, random)
             }
             _ => Err(None),
         }
@@ -59,7 +63,7 @@ impl Link {
             resolver
                 .handle_question(now, request.target)
                 .map_err(Some)?;
-            return Ok("question");
+            return Ok(What::Question);
         }
         //= docs/spec/link.md#answers
         //# A member MUST NOT answer a probe for duplicate addresses (RFC 5227 §2.1.1, RFC 4862
@@ -80,7 +84,7 @@ impl Link {
             .handle_request(now, request, rank + 1, random)
             .map_err(Some)?;
         self.answer(request);
-        Ok("request")
+        Ok(What::Request)
     }
 
     fn handle_answer(&mut self, now: Instant, answer: &Answer) -> Used {
@@ -90,24 +94,16 @@ impl Link {
         resolver
             .handle_answer(now, answer, &self.view)
             .map_err(Some)?;
-        Ok("answer")
+        Ok(What::Answer)
     }
 
     fn handle_message(
         &mut self,
         now: Instant,
         source: Source,
-        payload: &[u8],
+        message: &Message,
         random: &mut Random,
     ) -> Used {
-        //= docs/spec/membership.md#header
-        //# An ignored message MUST change nothing but a counter.
-        let message = Message::decode(payload).map_err(|error| {
-            Some(match error {
-                crate::wire::Error::Version(_) => Reason::UnknownMessage,
-                _ => Reason::MalformedMessage,
-            })
-        })?;
         //= docs/spec/membership.md#header
         //# A receiver MUST ignore a message that carries its own member id.
         if message.sender() == self.member.identity().id {
@@ -119,24 +115,19 @@ impl Link {
             Message::Statement {
                 member, statement, ..
             } => {
-                let what = match statement.kind {
-                    StatementKind::Anchor => "anchor",
-                    _ => "report",
-                };
-                (
-                    what,
-                    self.view.handle_statement(now, source, member, &statement),
-                )
+                let handled = self.view.handle_statement(now, source, *member, statement);
+                (super::what(statement), handled)
             }
-            Message::Hello { member, hello } => {
-                ("hello", self.view.handle_hello(now, source, member, &hello))
-            }
+            Message::Hello { member, hello } => (
+                What::Hello,
+                self.view.handle_hello(now, source, *member, hello),
+            ),
             Message::Query { query, .. } => {
                 let me = self.member.identity().id;
                 if query.target != me && query.target != MemberId::EVERYBODY {
                     return Err(None);
                 }
-                ("query", self.member.handle_query(now, &query, random))
+                (What::Query, self.member.handle_query(now, query, random))
             }
             //= docs/spec/membership.md#header
             //# A receiver MUST ignore a message of an unknown type or authentication type.

@@ -1,6 +1,9 @@
 //! One link of a host: the machines side by side, and how they feed each other.
 
+mod heard;
 mod input;
+
+pub use heard::Heard;
 
 use core::net::IpAddr;
 use std::collections::VecDeque;
@@ -13,7 +16,7 @@ use crate::proto::random::Random;
 use crate::proto::resolver::{self, Resolver};
 use crate::proto::responder::Responder;
 use crate::proto::view::{Change, Peer, View};
-use crate::proto::{Timing, earliest};
+use crate::proto::{Timing, What, earliest};
 use crate::time::{Duration, Instant};
 use crate::wire::frame::{self, Request};
 use crate::wire::{
@@ -40,7 +43,9 @@ pub struct Link {
     resolver: Option<Resolver>,
     /// Who owns what has to be worked out again.
     stale: bool,
-    frames: VecDeque<(&'static str, Vec<u8>)>,
+    /// When one of the machines has something to do.
+    due: Option<Instant>,
+    frames: VecDeque<(What, Vec<u8>)>,
     events: VecDeque<Event>,
 }
 
@@ -68,6 +73,7 @@ impl Link {
             responder: Responder::default(),
             resolver: config.client.then(Resolver::default),
             stale: false,
+            due: None,
             frames: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -203,9 +209,10 @@ impl Link {
         {
             self.ask(target, nonce);
         }
+        self.plan();
     }
 
-    pub(super) fn poll_transmit(&mut self) -> Option<(&'static str, Vec<u8>)> {
+    pub(super) fn poll_transmit(&mut self) -> Option<(What, Vec<u8>)> {
         self.frames.pop_front()
     }
 
@@ -214,14 +221,22 @@ impl Link {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.state?;
-        earliest([
+        self.state.and(self.due)
+    }
+
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.poll_timeout().is_some_and(|due| due <= now)
+    }
+
+    /// Asks all machines when they have something to do; after every input that may change that.
+    fn plan(&mut self) {
+        self.due = earliest([
             self.member.poll_timeout(),
             self.view.poll_timeout(),
             self.ownership.poll_timeout(),
             self.responder.poll_timeout(),
             self.resolver.as_ref().and_then(Resolver::poll_timeout),
-        ])
+        ]);
     }
 
     fn drain_member(&mut self) {
@@ -248,7 +263,7 @@ impl Link {
         while let Some(speech) = self.member.poll_transmit() {
             let member = self.member.identity().id;
             let (what, message) = match speech {
-                Speech::Hello(hello) => ("hello", Message::Hello { member, hello }),
+                Speech::Hello(hello) => (What::Hello, Message::Hello { member, hello }),
                 Speech::Statement(statement) => statement_message(member, statement),
             };
             self.send(what, &message);
@@ -289,7 +304,7 @@ impl Link {
         while let Some(target) = self.ownership.poll_announcement(now, own, &self.view) {
             let ipv6 = self.state.and_then(|state| state.ipv6);
             if let Some(frame) = frame::announcement(target, own.mac, ipv6) {
-                self.frames.push_back(("announcement", frame));
+                self.frames.push_back((What::Announcement, frame));
             }
         }
     }
@@ -297,7 +312,7 @@ impl Link {
     fn answer(&mut self, request: &Request) {
         let Some(state) = self.state else { return };
         if let Some(frame) = frame::answer(request, state.mac, state.ipv6) {
-            self.frames.push_back(("answer", frame));
+            self.frames.push_back((What::Answer, frame));
         }
     }
 
@@ -316,7 +331,7 @@ impl Link {
         let asker = self.member.identity().id;
         let authentication = Authentication::None;
         self.send(
-            "query",
+            What::Query,
             &Message::Query {
                 asker,
                 query,
@@ -326,7 +341,7 @@ impl Link {
     }
 
     /// One copy on each family that the link has; the receiver drops the second.
-    fn send(&mut self, what: &'static str, message: &Message) {
+    fn send(&mut self, what: What, message: &Message) {
         let Some(state) = self.state else { return };
         let payload = message.encode();
         //= docs/spec/membership.md#transport
@@ -359,11 +374,16 @@ fn own(member: &Member) -> Option<Own<'_>> {
     member.is_active().then_some(candidate)
 }
 
-fn statement_message(member: MemberId, statement: Statement) -> (&'static str, Message) {
-    let what = match statement.kind {
-        StatementKind::Anchor => "anchor",
-        _ => "report",
-    };
+/// What a statement counts as.
+fn what(statement: &Statement) -> What {
+    match statement.kind {
+        StatementKind::Anchor => What::Anchor,
+        _ => What::Report,
+    }
+}
+
+fn statement_message(member: MemberId, statement: Statement) -> (What, Message) {
+    let what = what(&statement);
     (
         what,
         Message::Statement {

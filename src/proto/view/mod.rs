@@ -91,6 +91,8 @@ pub struct View {
     /// Whom to ask: one peer, or everybody when it is more than one.
     ask: Option<MemberId>,
     asked: Option<Instant>,
+    /// No peer dies before this. Hellos put deaths off without a look at it, so it may be early.
+    wake: Option<Instant>,
     /// This host's own timers.
     timing: Timing,
 }
@@ -105,6 +107,7 @@ impl View {
             events: VecDeque::new(),
             ask: None,
             asked: None,
+            wake: None,
             timing,
         }
     }
@@ -122,6 +125,7 @@ impl View {
     /// Forgets everybody (the link went down); nobody is reported as dead.
     pub fn clear(&mut self) {
         self.peers.clear();
+        self.wake = None;
         self.ask = None;
     }
 
@@ -248,6 +252,7 @@ impl View {
         {
             self.events.extend(death(silent, &peer));
         }
+        self.wake = super::earliest([self.wake, Some(peer.dies_at())]);
         self.peers.insert(id, peer);
         result
     }
@@ -334,6 +339,9 @@ impl View {
     /// A host that slept past the deadline has not heard what its sockets still hold: everybody
     /// then gets that time back, and enough to read them.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.wake.is_none_or(|wake| now < wake) {
+            return;
+        }
         let due = self.peers.values().map(Peer::dies_at).min().unwrap_or(now);
         let overdue = now.saturating_duration_since(due);
         let grace = self.timing.hello / 10;
@@ -352,6 +360,7 @@ impl View {
             }
             lives
         });
+        self.wake = self.peers.values().map(Peer::dies_at).min();
     }
 
     /// How many records `id` may have.
@@ -373,11 +382,10 @@ impl View {
         (now >= peer.heard + self.timing.dead_time()).then_some(*id)
     }
 
-    /// When [`Self::handle_timeout`] or [`Self::poll_question`] has something to do.
+    /// When [`Self::handle_timeout`] or [`Self::poll_question`] has something to do, or may have.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let dies = self.peers.values().map(Peer::dies_at).min();
         let ask = self.ask.map(|_| self.next_question());
-        super::earliest([dies, ask])
+        super::earliest([self.wake, ask])
     }
 
     /// What became of peers, oldest first.

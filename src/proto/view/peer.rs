@@ -10,7 +10,7 @@ use crate::wire::frame::Mac;
 use crate::wire::{ChainId, MemberId, Record, Statement, StatementKind};
 
 /// Clocks may differ by this much: 500 parts in a million.
-const DRIFT_PPM: u32 = 500;
+const DRIFT_PPM: u64 = 500;
 
 /// One other member on the link.
 #[derive(Debug, Clone)]
@@ -83,16 +83,15 @@ impl Peer {
     /// The hello index that the peer's clock shows at `now`, by its last statement.
     pub(super) fn expected_index(&self, now: Instant) -> u32 {
         let (at, time) = self.anchor;
-        let micros = (time + now.saturating_duration_since(at)).as_micros();
-        u32::try_from(micros / self.timing.hello.as_micros().max(1)).unwrap_or(u32::MAX)
+        let time = micros(time).saturating_add(now.micros_since(at));
+        u32::try_from(time / micros(self.timing.hello).max(1)).unwrap_or(u32::MAX)
     }
 
     /// How far, in hellos, clocks may have drifted apart since the last statement.
     pub(super) fn drift(&self, now: Instant) -> u32 {
-        let drift = now.saturating_duration_since(self.anchor.0) * DRIFT_PPM / 1_000_000;
-        let hellos = drift
-            .as_micros()
-            .div_ceil(self.timing.hello.as_micros().max(1));
+        let passed = now.micros_since(self.anchor.0);
+        let drift = passed.saturating_mul(DRIFT_PPM) / 1_000_000;
+        let hellos = drift.div_ceil(micros(self.timing.hello).max(1));
         u32::try_from(hellos).unwrap_or(u32::MAX)
     }
 
@@ -187,4 +186,8 @@ impl Peer {
             StatementKind::Anchor => Err(Reason::GenerationGap),
         }
     }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }

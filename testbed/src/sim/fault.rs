@@ -23,11 +23,12 @@ impl Sim {
     /// Time has passed already.
     pub fn start_within(&mut self, span: Duration) -> Result<()> {
         ensure!(self.now == 0, "the hosts have started");
-        let starts = std::mem::take(&mut self.queue);
-        for planned in starts {
-            let at = self.random.next_u64() % (nanos(span) + 1);
-            // hamp counts microseconds.
-            self.queue.push(at / 1000 * 1000, planned);
+        for part in &mut self.parts {
+            for planned in std::mem::take(&mut part.queue) {
+                let at = self.random.next_u64() % (nanos(span) + 1);
+                // hamp counts microseconds.
+                part.queue.push(at / 1000 * 1000, planned);
+            }
         }
         Ok(())
     }

@@ -207,7 +207,7 @@ impl Host {
 
     fn hear(&mut self, now: Instant, link: LinkId, packet: &Packet) {
         if let Some(node) = &mut self.node {
-            node.handle_frame(now, link, &packet.bytes, false);
+            node.handle_heard(now, link, packet.heard(), false);
         }
     }
 

@@ -1,6 +1,9 @@
 //! A frame on its way, shared by everybody who gets it.
 
+use std::cell::OnceCell;
 use std::hash::Hasher;
+
+use hamp::node::Heard;
 
 use super::digest::Digest;
 
@@ -13,6 +16,7 @@ pub(super) struct Packet {
     pub(super) origin: usize,
     /// Names the bytes.
     pub(super) hash: u64,
+    heard: OnceCell<Heard>,
 }
 
 impl Packet {
@@ -24,7 +28,13 @@ impl Packet {
             bytes,
             origin,
             hash,
+            heard: OnceCell::new(),
         }
+    }
+
+    /// What hamp reads in it, read once for all who hear it.
+    pub(super) fn heard(&self) -> &Heard {
+        self.heard.get_or_init(|| Heard::read(&self.bytes))
     }
 
     /// Its link-layer destination; all zeroes when there is none.

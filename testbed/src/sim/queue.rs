@@ -77,6 +77,12 @@ impl Queue {
         }
     }
 
+    /// When the next event happens.
+    pub(super) fn next(&self) -> Option<Nanos> {
+        let entries = self.lane.front().into_iter().chain(self.heap.peek());
+        entries.map(|entry| entry.at).min()
+    }
+
     /// The next event, if it happens no later than `end`.
     pub(super) fn pop(&mut self, end: Nanos) -> Option<(Nanos, Planned)> {
         let from_lane = match (self.lane.front(), self.heap.peek()) {

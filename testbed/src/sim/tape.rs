@@ -50,6 +50,16 @@ impl Tape {
         }
     }
 
+    /// How many frames are on it.
+    pub(super) fn len(&self) -> usize {
+        self.captured.frames.len()
+    }
+
+    /// Puts the frames from the `from`-th on in the order of their times.
+    pub(super) fn sort(&mut self, from: usize) {
+        self.captured.frames[from..].sort_by_key(|frame| frame.at);
+    }
+
     pub(super) fn captured(&self) -> &Captured {
         &self.captured
     }

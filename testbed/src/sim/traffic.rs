@@ -42,8 +42,10 @@ impl Sim {
     pub(super) fn emit(&mut self, port: usize, bytes: Vec<u8>) {
         let packet = Rc::new(Packet::new(bytes, port));
         self.totals.frames += 1;
-        self.digest.write_u64(self.now);
-        self.digest.write_u64(packet.hash);
+        let now = self.now;
+        let digest = &mut self.part(self.ports[port].node).digest;
+        digest.write_u64(now);
+        digest.write_u64(packet.hash);
         if let Some(tape) = &mut self.tape {
             tape.frame(self.now, port, true, &packet.bytes);
         }
@@ -66,7 +68,8 @@ impl Sim {
         };
         for _ in 0..copies {
             let arrival = Planned::Arrival(other, Rc::clone(packet));
-            self.queue.push(at + takes, arrival);
+            let node = self.ports[other].node;
+            self.part(node).queue.push(at + takes, arrival);
         }
     }
 
@@ -129,7 +132,8 @@ impl Sim {
             return;
         }
         self.totals.deliveries += 1;
-        self.digest.write_u64(packet.hash ^ port as u64);
+        let digest = &mut self.parts[self.part_of[node]].digest;
+        digest.write_u64(packet.hash ^ port as u64);
         if let Some(tape) = &mut self.tape {
             tape.frame(now, port, false, &packet.bytes);
         }
@@ -166,9 +170,10 @@ impl Sim {
         };
         while let Some(event) = host.node.as_mut().and_then(Node::poll_event) {
             self.totals.events += 1;
-            self.digest.write_u64(self.now);
-            self.digest.write_usize(node);
-            event.hash(&mut self.digest);
+            let digest = &mut self.parts[self.part_of[node]].digest;
+            digest.write_u64(self.now);
+            digest.write_usize(node);
+            event.hash(digest);
             if let Some(events) = &mut self.events {
                 events.push(Happened {
                     at: instant(self.now),
@@ -186,7 +191,8 @@ impl Sim {
             && host.timer.is_none_or(|planned| due < planned)
         {
             host.timer = Some(due);
-            self.queue.push(due, Planned::Timer(node));
+            let queue = &mut self.parts[self.part_of[node]].queue;
+            queue.push(due, Planned::Timer(node));
         }
     }
 

@@ -1,0 +1,46 @@
+//! A frame as it is read, which is the same for everybody who hears it.
+
+use crate::proto::Reason;
+use crate::proto::view::Source;
+use crate::wire::frame::{Answer, Frame, Request};
+use crate::wire::{Error, Message};
+
+/// A frame that was read: parsed, its checksums checked, and decoded if it carries a message.
+///
+/// A runner with many hosts on one link reads a frame once for all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard(pub(super) Result<Concerns, Option<Reason>>);
+
+/// Whom a frame concerns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most are messages, and a box for each costs more"
+)]
+pub(super) enum Concerns {
+    Responder(Request),
+    Resolver(Answer),
+    Member(Source, Result<Message, Reason>),
+}
+
+impl Heard {
+    /// Reads a whole Ethernet frame. What cannot be used of it is remembered with the reason.
+    pub fn read(bytes: &[u8]) -> Self {
+        Self(match Frame::parse(bytes) {
+            Ok(Frame::Request(request)) => Ok(Concerns::Responder(request)),
+            Ok(Frame::Answer(answer)) => Ok(Concerns::Resolver(answer)),
+            Ok(Frame::Message {
+                mac,
+                source: address,
+                payload,
+            }) => {
+                let message = Message::decode(payload).map_err(|error| match error {
+                    Error::Version(_) => Reason::UnknownMessage,
+                    _ => Reason::MalformedMessage,
+                });
+                Ok(Concerns::Member(Source { mac, address }, message))
+            }
+            Err(ignored) => Err(Reason::from_frame(ignored)),
+        })
+    }
+}
