@@ -194,11 +194,7 @@ fn sent_to(address: &str, port: u16) -> impl Fn(&[u8], u8) -> bool {
 
 fn dropped(net: &Net, station: usize) -> u64 {
     let counters = net.stations[station].host.counters();
-    counters
-        .ignored
-        .get(&Reason::NotServed)
-        .copied()
-        .unwrap_or_default()
+    counters.ignored_for(Reason::NotServed)
 }
 
 //= docs/spec/tcp.md#the-member
@@ -227,11 +223,7 @@ fn a_member_takes_no_segment_but_a_syn_at_the_anycast_address() {
 
 fn not_a_syn(net: &Net, station: usize) -> u64 {
     let counters = net.stations[station].host.counters();
-    counters
-        .ignored
-        .get(&Reason::NotASyn)
-        .copied()
-        .unwrap_or_default()
+    counters.ignored_for(Reason::NotASyn)
 }
 
 /// Turns a SYN into an ACK, its checksum with it (RFC 1624).
