@@ -84,6 +84,40 @@ fn read(frames: &Frames, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
     Ok((length, from.is_some_and(|from| from.pkttype() == OUTGOING)))
 }
 
+/// Opens a packet socket for carrying all frames of an interface elsewhere as they are: each comes,
+/// and must be sent, behind the 10 bytes of a `virtio_net_hdr` that say what the kernel has put off
+/// (checksums, segmentation). It does not block and does not see what this machine sends.
+///
+/// Errors: `EPERM` without `CAP_NET_RAW`, `ENODEV` when there is no such interface.
+pub fn open_offloaded(ifindex: u32) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), None)?;
+    set(&socket, libc::PACKET_VNET_HDR)?;
+    set(&socket, libc::PACKET_IGNORE_OUTGOING)?;
+    bind(&socket, ifindex)?;
+    Ok(socket)
+}
+
+/// Turns on an option of the packet level that is a boolean.
+fn set(socket: &Socket, option: libc::c_int) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: `on` is an initialised int that outlives the call, and `length` is its size in bytes.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            option,
+            (&raw const on).cast(),
+            length,
+        )
+    };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 fn bind(socket: &Socket, ifindex: u32) -> io::Result<()> {
     let address = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as u16,

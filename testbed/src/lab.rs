@@ -17,7 +17,8 @@ use nix::net::if_::InterfaceFlags;
 use nix::sys::signal::Signal;
 
 use crate::host::{Host, Interface, PATH, Starting};
-use crate::process::{Output, Process, collect};
+use crate::impair::Links;
+use crate::process::{Process, collect};
 use crate::topology::{End, Kind, Topology, Via};
 use crate::wait;
 
@@ -39,6 +40,7 @@ const CARRIER_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Lab {
     topology: Topology,
+    pub(crate) links: Links,
     programs: Mutex<Vec<Running>>,
     took: Took,
     // Last: the programs run in them.
@@ -89,6 +91,7 @@ impl Lab {
         let hosts = started.into_iter().collect::<Result<_>>()?;
         let mut lab = Self {
             topology: topology.clone(),
+            links: Links::default(),
             programs: Mutex::default(),
             took: Took {
                 hosts: began.elapsed(),
@@ -97,6 +100,7 @@ impl Lab {
             hosts,
         };
         lab.wire()?;
+        lab.impair_all()?;
         Ok(lab)
     }
 
@@ -139,6 +143,9 @@ impl Lab {
     /// Pulls the cable of a host's interface at its other end (false) or plugs it in again (true):
     /// the host sees no carrier.
     pub fn carrier(&self, host: &str, interface: &str, up: bool) -> Result<()> {
+        if self.pull(host, interface, up)? {
+            return Ok(());
+        }
         let end = self.host(host).interface(interface)?;
         let state = if up { "up" } else { "down" };
         self.host(&end.peer)
@@ -239,6 +246,7 @@ impl Lab {
         let Self {
             topology,
             hosts,
+            links: impaired,
             took,
             ..
         } = self;
@@ -255,20 +263,22 @@ impl Lab {
             // The kernel looks at a change of carrier at once if the two ends have different
             // numbers, and within a second if they have the same.
             let index = FIRST_INDEX + 2 * number;
+            let [at_a, at_b] = [(a, index), (b, index + 1)].map(|(end, index)| {
+                let (mac, pid) = (mac_text(end.mac), hosts[end.node].pid());
+                let name = &end.interface;
+                format!("name {name} index {index} address {mac} netns {pid}")
+            });
             // NOTE(unwrap): writing to a String cannot fail, here and below.
-            writeln!(
-                links,
-                "link add name {} index {index} address {} netns {} \
-                 type veth peer name {} index {} address {} netns {}",
-                a.interface,
-                mac_text(a.mac),
-                hosts[a.node].pid(),
-                b.interface,
-                index + 1,
-                mac_text(b.mac),
-                hosts[b.node].pid(),
-            )
-            .unwrap();
+            match impaired.cable(topology, number)? {
+                None => writeln!(links, "link add {at_a} type veth peer {at_b}").unwrap(),
+                Some((netns, [inner_a, inner_b])) => write!(
+                    links,
+                    "link add {at_a} type veth peer name {inner_a} index {} netns {netns}\n\
+                     link add {at_b} type veth peer name {inner_b} index {index} netns {netns}\n",
+                    index + 1,
+                )
+                .unwrap(),
+            }
             for (own, other) in [(a, b), (b, a)] {
                 plug(&mut inner[own.node], topology.nodes[own.node].kind, own);
                 let peer = topology.nodes[other.node].name.clone();
@@ -290,10 +300,8 @@ impl Lab {
                 .unwrap();
             }
         }
-        let made = batch(&links, None)?;
-        collect("ip -batch", made, BATCH_LIMIT)
-            .and_then(Output::ok)
-            .context("make links")?;
+        ip(&links, None).context("make links")?;
+        impaired.raise(topology)?;
         took.links = began.elapsed();
         for (host, node) in hosts.iter().zip(&topology.nodes) {
             if node.kind == Kind::Router {
@@ -304,7 +312,10 @@ impl Lab {
         let all: Vec<_> = hosts.iter().zip(&inner).collect();
         all.chunks(BATCHES).try_for_each(configure)?;
         took.addresses = began.elapsed() - took.links;
-        hosts.iter().try_for_each(carries)?;
+        for host in hosts.iter() {
+            let all: Vec<_> = host.interfaces.iter().map(|i| i.name.as_str()).collect();
+            carries(host, &all)?;
+        }
         took.carrier = began.elapsed() - took.links - took.addresses;
         Ok(())
     }
@@ -324,7 +335,7 @@ impl Drop for Lab {
 fn configure(hosts: &[(&Host, &String)]) -> Result<()> {
     let started: Vec<_> = hosts
         .iter()
-        .map(|(host, text)| (host.name(), batch(text, Some(host))))
+        .map(|(host, text)| (host.name(), batch("ip", text, Some(host))))
         .collect();
     let end = |(name, started): (&str, Result<Child>)| {
         let ended = started.and_then(|child| collect("ip -batch", child, BATCH_LIMIT)?.ok());
@@ -335,18 +346,17 @@ fn configure(hosts: &[(&Host, &String)]) -> Result<()> {
     ended.into_iter().collect()
 }
 
-/// Waits until all interfaces of a host carry frames. The kernel tells a bridge of a port's carrier
+/// Waits until interfaces of a host carry frames. The kernel tells a bridge of a port's carrier
 /// from a queue of its own; a frame that comes before is lost, and the next ARP request is a second
 /// away.
-fn carries(host: &Host) -> Result<()> {
+pub(crate) fn carries(host: &Host, interfaces: &[&str]) -> Result<()> {
     wait::until_ok(
         &format!("{} to carry frames", host.name()),
         CARRIER_LIMIT,
         || {
             let running = host.inside(running)??;
-            let mut all = host.interfaces.iter();
-            match all.find(|i| !running.contains(&i.name)) {
-                Some(down) => bail!("{} has no carrier", down.name),
+            match interfaces.iter().find(|name| !running.contains(**name)) {
+                Some(down) => bail!("{down} has no carrier"),
                 None => Ok(()),
             }
         },
@@ -382,9 +392,21 @@ pub fn mac_text(mac: [u8; 6]) -> String {
     mac.map(|b| format!("{b:02x}")).join(":")
 }
 
-/// Starts `ip -batch` with this text, in a host or around all of them.
-fn batch(text: &str, host: Option<&Host>) -> Result<Child> {
-    let mut command = Command::new("ip");
+/// Runs `ip -batch` with this text, in a host or in the calling thread's namespaces.
+pub(crate) fn ip(text: &str, host: Option<&Host>) -> Result<()> {
+    collect("ip -batch", batch("ip", text, host)?, BATCH_LIMIT)?.ok()?;
+    Ok(())
+}
+
+/// The same with `tc`.
+pub(crate) fn tc(text: &str, host: Option<&Host>) -> Result<()> {
+    collect("tc -batch", batch("tc", text, host)?, BATCH_LIMIT)?.ok()?;
+    Ok(())
+}
+
+/// Starts `ip` or `tc` with `-batch` and this text.
+fn batch(program: &'static str, text: &str, host: Option<&Host>) -> Result<Child> {
+    let mut command = Command::new(program);
     command
         .args(["-batch", "-"])
         .env("PATH", PATH)
@@ -394,7 +416,7 @@ fn batch(text: &str, host: Option<&Host>) -> Result<Child> {
         Some(host) => host.inside(move || command.spawn())?,
         None => command.spawn(),
     };
-    let mut child = child.context("start ip (package iproute2)")?;
+    let mut child = child.with_context(|| format!("start {program} (package iproute2)"))?;
     if let Some(mut input) = child.stdin.take() {
         // Should it end before it has read everything, its status and its last words say why.
         let _ = input.write_all(text.as_bytes());

@@ -17,17 +17,24 @@
 //! direction is lost or not by the seed alone: a pattern of losses can be had again.
 //!
 //! Files: `machine` the arithmetic (no clock, no socket), `file` how impairments are written in
-//! files.
+//! files; for kernel labs `links` the wiring,
+//! `relay` and `netem` the means, [`probe`] what measures them.
 
 mod file;
+mod links;
 mod machine;
+mod netem;
+pub mod probe;
+mod relay;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use file::Keys;
+pub(crate) use links::Links;
 pub use machine::{Counts, Direction, Fate, Reason, random};
+pub use relay::Passed;
 
 /// Bytes that may wait for a rate unless an impairment says otherwise.
 pub const QUEUE_BYTES: usize = 256 * 1024;
