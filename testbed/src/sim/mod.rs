@@ -27,10 +27,11 @@
 //! else. A cable takes no time beyond its impairments, a switch takes [`SWITCHING`]. A frozen host
 //! keeps [`BACKLOG`] frames. Routers forward nothing.
 //!
-//! Files: `queue` what comes next, `host` lives of a host, `switch` learning, `traffic` the way of a frame, `fault` what is done to the network, `look`
-//! what can be seen of it, `tape` frames recorded, [`scale`]
-//! thousands of hosts, `digest` two runs compared.
+//! Files: `queue` what comes next, `host` lives of a host, `apps` programs on it, `switch` learning,
+//! `traffic` the way of a frame, `fault` what is done to the network, `look` what can be seen of it,
+//! `tape` frames recorded, [`scale`] thousands of hosts, `digest` two runs compared.
 
+mod apps;
 mod digest;
 mod fault;
 mod host;
@@ -58,6 +59,7 @@ use queue::{Nanos, Planned, Queue};
 use switch::Switch;
 use tape::Tape;
 
+pub use apps::Apps;
 pub use host::BACKLOG;
 pub use look::Totals;
 
