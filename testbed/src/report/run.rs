@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::capture::Stamp;
+
 /// One run of a scenario.
 #[derive(Clone, Debug, Serialize)]
 pub struct Run {
@@ -21,7 +23,7 @@ pub struct Run {
     /// Longest time that the machine let a thread wait after its sleep was over, in milliseconds:
     /// what timing figures of this run have to be read with.
     pub stall_ms: f64,
-    /// `root` or `user namespace`.
+    /// `root` or `user namespace`; `none` in virtual time.
     pub privilege: String,
     /// Whether it was the quick form.
     pub quick: bool,
@@ -39,6 +41,38 @@ pub struct Run {
     pub unsupported: Vec<Unsupported>,
     /// Whether all checks passed.
     pub passed: bool,
+}
+
+impl Run {
+    /// A run that begins at `started`, without a figure yet, in namespaces of this process.
+    pub fn begin(scenario: &str, quick: bool, started: Stamp) -> Self {
+        let mapped = crate::enter::is_mapped();
+        Self {
+            schema: "hamp-lab.run/1",
+            scenario: scenario.into(),
+            seed: 0,
+            started_unix_ms: started.0 / 1_000_000,
+            took_ms: 0,
+            stall_ms: 0.0,
+            privilege: if mapped { "user namespace" } else { "root" }.into(),
+            quick,
+            versions: BTreeMap::new(),
+            phases: Vec::new(),
+            takeovers: Vec::new(),
+            programs: Vec::new(),
+            checks: Vec::new(),
+            unsupported: Vec::new(),
+            passed: false,
+        }
+    }
+
+    /// The verdict, on a run that began at `started` and is over.
+    pub fn end(&mut self, started: Stamp, stalls: &crate::wait::Stalls) {
+        self.stall_ms = stalls.longest().as_secs_f64() * 1e3;
+        self.passed = self.checks.iter().all(|check| check.passed);
+        let took = Stamp::now().since(started).unwrap_or_default();
+        self.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    }
 }
 
 /// The requests of one phase, family and service.

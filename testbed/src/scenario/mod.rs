@@ -1,6 +1,8 @@
 //! The labs that `hamp-lab run` knows.
 
 pub mod first_link;
+mod hands;
+mod words;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

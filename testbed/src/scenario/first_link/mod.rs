@@ -27,10 +27,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::Options;
+use super::{Options, hands};
 use crate::capture::Stamp;
 use crate::report::{Run, Story, Unsupported};
-use crate::{Host, Topology, enter, init, wait};
+use crate::{Host, Topology, enter};
 use view::View;
 
 /// The IPv4 address that the members share.
@@ -56,28 +56,7 @@ fn window(hello: Duration) -> Duration {
 pub(super) fn run(options: &Options) -> Result<Story> {
     let started = Stamp::now();
     let mut view = View::new(options, started);
-    let mut run = Run {
-        schema: "hamp-lab.run/1",
-        scenario: "first-link".into(),
-        seed: 0,
-        started_unix_ms: started.0 / 1_000_000,
-        took_ms: 0,
-        stall_ms: 0.0,
-        privilege: if enter::is_mapped() {
-            "user namespace"
-        } else {
-            "root"
-        }
-        .into(),
-        quick: options.quick,
-        versions: BTreeMap::new(),
-        phases: Vec::new(),
-        takeovers: Vec::new(),
-        programs: Vec::new(),
-        checks: Vec::new(),
-        unsupported: Vec::new(),
-        passed: false,
-    };
+    let mut run = Run::begin("first-link", options.quick, started);
     if enter::is_mapped() {
         run.unsupported.push(Unsupported {
             what: "ssh to sshd".into(),
@@ -107,11 +86,10 @@ pub(super) fn run(options: &Options) -> Result<Story> {
         }
         rounds.push(played);
         if last {
-            run.stall_ms = stalls.longest().as_secs_f64() * 1e3;
-            end(&mut run, started);
+            run.end(started, &stalls);
             view.end(&run);
             if options.keep {
-                keep(round.lab())?;
+                hands::keep(round.lab(), "client")?;
             }
         }
     }
@@ -123,42 +101,6 @@ pub(super) fn run(options: &Options) -> Result<Story> {
         commands: Vec::new(),
         rounds,
     })
-}
-
-/// The verdict.
-fn end(run: &mut Run, started: Stamp) {
-    run.passed = run.checks.iter().all(|c| c.passed);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a duration"
-    )]
-    let took = Stamp::now().ms_since(started) as u64;
-    run.took_ms = took;
-}
-
-/// A shell on the client, with what one needs to look at the others.
-fn keep(lab: &crate::Lab) -> Result<()> {
-    println!("\nThe lab stays until you leave this shell (on client). From another terminal:");
-    for host in lab.hosts() {
-        println!("  {:8} {}", host.name(), look(host, ""));
-    }
-    println!("There `hamp` is {}/hamp.", init::BIN);
-    wait::ignore_interrupts();
-    lab.host("client").shell()
-}
-
-/// The command line that runs `command` in a host, for another terminal of the same user.
-fn look(host: &Host, command: &str) -> String {
-    let user = if enter::is_mapped() {
-        // Short for --preserve-credentials, so that the line fits a terminal of 80 columns.
-        " -U --preserve"
-    } else {
-        ""
-    };
-    format!("nsenter -t {}{user} -n -m -u -p {command}", host.pid())
-        .trim_end()
-        .to_owned()
 }
 
 /// What takes part, as it says itself.

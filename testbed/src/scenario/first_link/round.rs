@@ -19,12 +19,12 @@ use super::hold;
 use super::inject;
 use super::services::{self, Servers};
 use super::view::View;
-use super::{A4, A6, DEAD_HELLOS, MEMBERS, look, window};
+use super::{A4, A6, DEAD_HELLOS, MEMBERS, window};
 use crate::capture::{Capture, Stamp};
 use crate::lab::HAMP;
 use crate::load::{Ended, Load, Service, Stream};
 use crate::report::{self, Kind, Mark, Program, Request};
-use crate::scenario::Options;
+use crate::scenario::{Options, hands};
 use crate::{Host, Lab, Process, Topology, wait};
 
 /// A lab in which the story is played once.

@@ -5,18 +5,16 @@ mod tables;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{BufRead, Write};
+use std::io::Write;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-
 use crate::capture::Stamp;
-use crate::report::{Check, Kind, Mark, Request, Run};
+use crate::report::{Kind, Mark, Request, Run};
 use crate::scenario::Options;
-use crate::{judge, load, wait};
+use crate::scenario::words::{self, WIDTH};
+use crate::{judge, load};
 
-/// Columns and lines that everything fits into.
-const WIDTH: usize = 80;
+/// Lines that everything fits into.
 const LINES: usize = 40;
 /// Characters of the strip of answers.
 const STRIP: usize = 72;
@@ -246,19 +244,5 @@ impl View {
             Some((who, false)) => who.chars().last().unwrap_or(' '),
         };
         (from..=*last).map(one).collect()
-    }
-
-    /// Waits for Enter before an event; the command is to be typed in another terminal.
-    pub(super) fn step(&mut self, name: &str, look: &str) -> Result<()> {
-        println!("\nNext: {name}. To look from another terminal:\n  {look}\nEnter goes on.");
-        let (tell, told) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            let _ = std::io::stdin().lock().read_line(&mut String::new());
-            let _ = tell.send(());
-        });
-        while told.recv_timeout(Duration::from_millis(50)).is_err() {
-            wait::go_on()?;
-        }
-        Ok(())
     }
 }

@@ -91,11 +91,7 @@ impl Round<'_> {
     ) -> Result<()> {
         if self.options.step && kind != Kind::Quiet {
             let at = host.unwrap_or("client");
-            let look = look(
-                self.lab.host(at),
-                &format!("{}/hamp status", crate::init::BIN),
-            );
-            view.step(name, &look)?;
+            hands::step(name, &hands::look_at_hamp(self.lab.host(at), "status"))?;
         }
         self.end_last();
         let now = Stamp::now();

@@ -67,22 +67,6 @@ impl View {
         }
     }
 
-    /// Prints a text over as many lines as it needs.
-    fn wrapped(&self, text: &str) {
-        let mut line = String::new();
-        for word in text.split(' ') {
-            if line.chars().count() + 1 + word.chars().count() > WIDTH && !line.trim().is_empty() {
-                self.print(&line);
-                line = "      ".into();
-            }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-        self.print(&line);
-    }
-
     /// Programs, checks and the verdict.
     pub(in super::super) fn end(&mut self, run: &Run) {
         self.print("");
@@ -95,39 +79,8 @@ impl View {
                 program.command.chars().take(58).collect::<String>()
             ));
         }
-        for cell in &run.unsupported {
-            self.wrapped(&format!("not here: {}: {}", cell.what, cell.reason));
+        for line in words::end(run) {
+            self.print(&line);
         }
-        self.print("");
-        for check in &run.checks {
-            let mark = if check.passed { "ok    " } else { "FAILED" };
-            let Check {
-                id,
-                measured,
-                limit,
-                unit,
-                detail,
-                ..
-            } = check;
-            self.print(&format!(
-                "{mark} {id:48} {measured:>7.0} <= {limit:.0} {unit}"
-            ));
-            if !check.passed && !detail.is_empty() {
-                self.wrapped(&format!("       {detail}"));
-            }
-        }
-        let failed = run.checks.iter().filter(|c| !c.passed).count();
-        let verdict = if failed == 0 {
-            "all passed".into()
-        } else {
-            format!("{failed} FAILED")
-        };
-        let took = Duration::from_millis(run.took_ms).as_secs_f64();
-        self.print(&format!(
-            "\n{verdict} ({} checks, {took:.1} s, {}, longest stall {:.0} ms)",
-            run.checks.len(),
-            run.privilege,
-            run.stall_ms
-        ));
     }
 }
