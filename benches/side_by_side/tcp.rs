@@ -1,7 +1,6 @@
 //! What benches of links measure alike: connects and transfers between two hosts of a lab.
 //!
-//! The client's thread runs on the first processor and the server's on the second, so that where
-//! they run is no part of the noise.
+//! Threads are bound to processors, so that where they run is no part of the noise.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use nix::sched::{CpuSet, sched_setaffinity};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use socket2::{Domain, Protocol, Socket, Type};
 use testbed::Host;
@@ -76,18 +76,32 @@ pub(crate) fn connects(
     Ok(times)
 }
 
-/// Bytes per second over one connection that lasts so long, as the receiver counts them.
+/// What a transfer came to, as the receiver counts bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moved {
+    /// Bytes per second.
+    pub(crate) per_s: f64,
+    /// Bytes per second of processor time that both ends' threads used: what the path costs,
+    /// whoever else is using the processors.
+    pub(crate) per_processor_s: f64,
+}
+
+/// One end of a transfer, when it is over: bytes, seconds, and seconds of processor time.
+type End = (f64, f64, f64);
+
+/// One connection that lasts so long, the client on one processor and the server on another.
 pub(crate) fn transfer(
     (client, server): (&Host, &Host),
     to: SocketAddr,
     listener: &TcpListener,
     lasts: Duration,
     towards: Towards,
-) -> Result<f64> {
-    let end = move |processor: usize, mut stream: Socket, sends: bool| -> Result<f64> {
+    processors: (usize, usize),
+) -> Result<Moved> {
+    let end = move |processor: usize, mut stream: Socket, sends: bool| -> Result<End> {
         pin(processor)?;
         let mut buffer = vec![0; 128 * 1024];
-        let began = Instant::now();
+        let (began, used) = (Instant::now(), processor_time()?);
         let mut bytes = 0;
         while !sends || began.elapsed() < lasts {
             let moved = match sends {
@@ -99,19 +113,36 @@ pub(crate) fn transfer(
             }
             bytes += moved;
         }
-        Ok(bytes as f64 / began.elapsed().as_secs_f64())
+        let used = processor_time()? - used;
+        Ok((
+            bytes as f64,
+            began.elapsed().as_secs_f64(),
+            used.as_secs_f64(),
+        ))
     };
     let up = towards == Towards::Server;
     let listener = listener.try_clone()?;
-    let serving = server.thread("serve", move || end(1, listener.accept()?.0.into(), !up))?;
+    let (here, there) = processors;
+    let serving = server.thread("serve", move || {
+        end(there, listener.accept()?.0.into(), !up)
+    })?;
     let using = client.thread("use", move || {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
         socket.connect(&to.into())?;
-        end(0, socket, up)
+        end(here, socket, up)
     })?;
     let used = using.join().map_err(|_| anyhow!("the client panicked"))??;
     let served = serving
         .join()
         .map_err(|_| anyhow!("the server panicked"))??;
-    Ok(if up { served } else { used })
+    let (bytes, seconds, _) = if up { served } else { used };
+    Ok(Moved {
+        per_s: bytes / seconds,
+        per_processor_s: bytes / (used.2 + served.2),
+    })
+}
+
+/// What the calling thread has used.
+fn processor_time() -> nix::Result<Duration> {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from)
 }
