@@ -4,11 +4,12 @@ mod user_net;
 
 use std::net::SocketAddr;
 
+use hamp::node::Event;
 use hamp::proto::Reason;
 use hamp::time::{Duration, Instant};
 use hamp::user::{End, TcpState};
 use hamp::wire::frame::{Frame, request};
-use user_net::{BOTH, DEAD, LINK, Net, ip, mac, on_link, unicast};
+use user_net::{BOTH, DEAD, HELLO, LINK, Net, ip, mac, on_link, unicast};
 
 const CLIENT: usize = 3;
 const STOCK: usize = 4;
@@ -78,8 +79,14 @@ fn a_stock_host_resets_the_answer_of_a_member() {
     let mut net = Net::first_link();
     for address in BOTH {
         let connection = net.connect(STOCK, address);
+        let since = net.now;
         net.run_for(PROMPT);
         assert_eq!(net.state(STOCK, connection), TcpState::Connecting);
+        let reset = |(at, by, frame): &&(Instant, usize, Vec<u8>)| {
+            let tcp = if address.contains(':') { 54 } else { 34 };
+            *at >= since && *by == STOCK && frame.get(tcp + 13) == Some(&0x04)
+        };
+        assert_eq!(net.sent.iter().filter(reset).count(), 1);
         // Between unicast addresses it connects as anybody does.
         let connection = net.connect(STOCK, &unicast(1, address).to_string());
         assert_eq!(net.talk(STOCK, connection, PROMPT), Some(1));
@@ -178,6 +185,64 @@ fn a_member_that_slept_serves_nothing_until_it_has_another_lease() {
     }
 }
 
+#[test]
+fn a_frozen_member_serves_no_more_but_keeps_its_connections() {
+    let mut net = Net::first_link();
+    for address in BOTH {
+        let connection = net.connect(CLIENT, address);
+        let first = net.talk(CLIENT, connection, PROMPT).expect("an answer");
+        let owner = net.owner(address);
+        net.act(owner, |host, now| host.freeze(now));
+        assert!(
+            net.ask(CLIENT, address, PROMPT).is_some(),
+            "the lease lasts"
+        );
+        let since = net.now;
+        net.run_for(DEAD + HELLO);
+        let next = net.ask(CLIENT, address, PROMPT).expect("an answer").payload;
+        assert_ne!(next, [first]);
+        assert_eq!(net.talk(CLIENT, connection, PROMPT), Some(first));
+        net.act(owner, |host, now| host.thaw(now));
+        net.run_for(SECOND * 3);
+        assert_eq!(
+            net.ask(CLIENT, address, PROMPT).unwrap().payload,
+            next,
+            "a live entry stays"
+        );
+        assert_eq!(net.ask(STOCK, address, SECOND).unwrap().payload.len(), 1);
+        assert!(net.events.iter().any(|(at, by, event)| {
+            *at >= since && *by == owner && matches!(event, Event::Rejoined { .. })
+        }));
+        assert_eq!(net.talk(CLIENT, connection, PROMPT), Some(first));
+    }
+}
+
+#[test]
+fn a_client_without_hamp_for_a_while_keeps_its_connections_and_is_a_stock_host() {
+    let mut net = Net::first_link();
+    for address in BOTH {
+        let connection = net.connect(CLIENT, address);
+        let first = net.talk(CLIENT, connection, PROMPT).expect("an answer");
+        net.act(CLIENT, |host, now| host.freeze(now));
+        let since = net.now;
+        for _ in 0..70 {
+            assert_eq!(net.talk(CLIENT, connection, PROMPT), Some(first));
+            net.ask(CLIENT, address, SECOND).expect("an answer");
+            net.run_for(SECOND);
+        }
+        // It has asked everybody again, and believed what it was told.
+        let asked = requests(&net, CLIENT, address, since);
+        assert_eq!(asked.len(), 1, "{asked:?}");
+        assert!(asked[0] <= since + Duration::from_secs(60));
+        net.act(CLIENT, |host, now| host.restart(now, [9; 32], 2_000));
+        net.run_for(SECOND);
+        let since = net.now;
+        assert_eq!(net.talk(CLIENT, connection, PROMPT), Some(first));
+        net.ask(CLIENT, address, PROMPT).expect("an answer");
+        assert_eq!(requests(&net, CLIENT, address, since).len(), 1);
+    }
+}
+
 /// Recognises a frame to `address`, this port, at a host.
 fn sent_to(address: &str, port: u16) -> impl Fn(&[u8], u8) -> bool {
     let (address, offset) = match ip(address) {
@@ -193,8 +258,10 @@ fn sent_to(address: &str, port: u16) -> impl Fn(&[u8], u8) -> bool {
 }
 
 fn dropped(net: &Net, station: usize) -> u64 {
-    let counters = net.stations[station].host.counters();
-    counters.ignored_for(Reason::NotServed)
+    net.stations[station]
+        .host
+        .counters()
+        .ignored_for(Reason::NotServed)
 }
 
 //= docs/spec/tcp.md#the-member
@@ -222,8 +289,10 @@ fn a_member_takes_no_segment_but_a_syn_at_the_anycast_address() {
 }
 
 fn not_a_syn(net: &Net, station: usize) -> u64 {
-    let counters = net.stations[station].host.counters();
-    counters.ignored_for(Reason::NotASyn)
+    net.stations[station]
+        .host
+        .counters()
+        .ignored_for(Reason::NotASyn)
 }
 
 /// Turns a SYN into an ACK, its checksum with it (RFC 1624).

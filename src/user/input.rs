@@ -40,8 +40,8 @@ impl Host {
                 None => self.counters.count_ignored(Reason::MalformedFrame),
                 // Groups are the node's alone: no program here joins one.
                 Some(packet) if is_group(to) => {
-                    if self.speaks && packet.udp_port() == Some(PORT) {
-                        self.node.handle_frame(now, id, frame, false);
+                    if packet.udp_port() == Some(PORT) {
+                        self.show(now, id, frame, false);
                     }
                 }
                 Some(packet) => self.receive(now, Some(id), packet),
@@ -53,9 +53,7 @@ impl Host {
 
     /// ARP or neighbour discovery: the node's affair for anycast addresses, the host's for its own.
     fn handle_resolution(&mut self, now: Instant, id: LinkId, frame: &[u8]) {
-        if self.speaks {
-            self.node.handle_frame(now, id, frame, false);
-        }
+        self.show(now, id, frame, false);
         let Some(neighbours) = self.neighbours.get_mut(&id) else {
             return;
         };

@@ -96,12 +96,22 @@ impl Interface {
     }
 }
 
+/// The node's part in the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// It hears and speaks.
+    Active,
+    /// It does neither, for now.
+    Frozen,
+    /// This host has never had one.
+    None,
+}
+
 /// One host.
 #[derive(Debug)]
 pub struct Host {
     node: Node,
-    /// Whether the node takes part at all.
-    speaks: bool,
+    part: Part,
     gate: Gate,
     rebind: Rebind,
     routes: Routes,
@@ -125,7 +135,7 @@ impl Host {
         let (class, client) = (config.class.clone(), config.client);
         Self {
             node: Node::new(config, secret, epoch),
-            speaks: true,
+            part: Part::Active,
             gate: Gate::default(),
             rebind: Rebind::new(class.clone()),
             routes: Routes::new(class, client),
@@ -149,7 +159,7 @@ impl Host {
             ..Config::default()
         };
         Self {
-            speaks: false,
+            part: Part::None,
             ..Self::new(config, [0; 32], 0, seed)
         }
     }
@@ -175,7 +185,59 @@ impl Host {
         self.routes.set_link(id, interface);
         let mtu = self.routes.up().map(|(_, interface)| interface.mtu).min();
         self.stack.set_mtu(mtu);
-        if self.speaks {
+        if self.part == Part::Active {
+            self.node.handle_link(now, id, state);
+        }
+        self.pump(now);
+    }
+
+    /// hamp alone stops on this host, as a daemon that is frozen or killed. TCP/IP goes on:
+    /// connections live, the gate closes when the lease runs out, and a client's entries for
+    /// anycast addresses end within a minute. What it is told to join or leave waits until it goes on.
+    pub fn freeze(&mut self, now: Instant) {
+        if self.part == Part::Active {
+            self.part = Part::Frozen;
+            let neighbours = self.neighbours.values_mut();
+            neighbours.for_each(|neighbours| neighbours.release(now));
+        }
+    }
+
+    /// hamp goes on where it was frozen. What came meanwhile is lost to it.
+    pub fn thaw(&mut self, now: Instant) {
+        if self.part == Part::Frozen {
+            self.part = Part::Active;
+            self.node.handle_timeout(now);
+            self.wake(now);
+        }
+    }
+
+    /// hamp starts anew, whether it was frozen or not, with the same configuration; it has joined
+    /// nothing. `secret` and `epoch` as for [`Node::new`].
+    pub fn restart(&mut self, now: Instant, secret: [u8; 32], epoch: u64) {
+        if self.part != Part::None {
+            self.part = Part::Active;
+            self.node = Node::new(self.node.config().clone(), secret, epoch);
+            self.gate = Gate::default();
+            self.routes.forget_members();
+            for neighbours in self.neighbours.values_mut() {
+                neighbours.forget_managed();
+            }
+            self.wake(now);
+        }
+    }
+
+    /// Tells the node what has become of the links.
+    fn wake(&mut self, now: Instant) {
+        let neighbours = self.neighbours.values_mut();
+        neighbours.for_each(Neighbours::reclaim);
+        let known: Vec<_> = self.node.links().map(|(id, _)| id).collect();
+        let gone = known
+            .into_iter()
+            .filter(|id| self.routes.link(*id).is_none());
+        let class = self.node.config().class.clone();
+        let up = self.routes.up().map(|(id, up)| (id, up.state(&class)));
+        let links: Vec<_> = gone.map(|id| (id, None)).chain(up).collect();
+        for (id, state) in links {
             self.node.handle_link(now, id, state);
         }
         self.pump(now);
@@ -221,7 +283,7 @@ impl Host {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.node.poll_timeout().is_some_and(|at| at <= now) {
+        if self.node_timeout().is_some_and(|at| at <= now) {
             self.node.handle_timeout(now);
         }
         for neighbours in self.neighbours.values_mut() {
@@ -236,7 +298,7 @@ impl Host {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let neighbours = self.neighbours.values().map(Neighbours::poll_timeout);
         let others = [
-            self.node.poll_timeout(),
+            self.node_timeout(),
             self.rebind.poll_timeout(),
             self.sockets.poll_timeout(),
         ];
@@ -275,6 +337,18 @@ impl Host {
     /// that ended a while ago included.
     pub fn connections(&self) -> impl Iterator<Item = Connection> {
         self.rebind.connections()
+    }
+
+    fn node_timeout(&self) -> Option<Instant> {
+        let timeout = self.node.poll_timeout();
+        timeout.filter(|_| self.part == Part::Active)
+    }
+
+    /// Shows the node a frame that came in or goes out.
+    fn show(&mut self, now: Instant, id: LinkId, frame: &[u8], outgoing: bool) {
+        if self.part == Part::Active {
+            self.node.handle_frame(now, id, frame, outgoing);
+        }
     }
 
     /// Whether `address` is an anycast address of this host, served now or not.

@@ -6,8 +6,9 @@
 //! busy entry lives for ever.
 //!
 //! A client's entries for anycast addresses are *managed*: nothing heard on the link makes or
-//! changes them, only what the node says ([`Neighbours::manage`]). They have no timers and are never
-//! probed, so they end when the node ends them.
+//! changes them, only what the node says ([`Neighbours::manage`]). They are never probed, and end
+//! when the node ends them or has said nothing of them for long. That nothing else is believed is a
+//! lease of the node too: without it the host soon is a stock host.
 
 use core::net::IpAddr;
 use std::collections::{BTreeMap, VecDeque};
@@ -28,6 +29,11 @@ const REACHABLE_TIME: Duration = Duration::from_secs(30);
 const DELAY_TIME: Duration = Duration::from_secs(5);
 /// The first of two ARP replies within this time stays, as in Linux.
 const LOCK_TIME: Duration = Duration::from_secs(1);
+/// How long a managed entry lasts without a word of the node: what a Linux client's kernel makes
+/// of it (45 s reachable, [`DELAY_TIME`], and three probes that do not leave).
+const MANAGED_TIME: Duration = Duration::from_secs(53);
+/// How long the node alone is believed after it has fallen silent, as on Linux.
+const HIDDEN_TIME: Duration = Duration::from_secs(5);
 /// Neighbours at the same time; the one unused for longest makes way.
 const MAX_ENTRIES: usize = 1024;
 /// Packets that wait for one neighbour; the oldest makes way.
@@ -49,7 +55,7 @@ enum State {
     Stale,
     Delay { until: Instant },
     Probe { asked: u8, again: Instant },
-    Managed,
+    Managed { until: Instant },
 }
 
 #[derive(Debug)]
@@ -62,10 +68,18 @@ struct Entry {
     waiting: VecDeque<Vec<u8>>,
 }
 
+impl Entry {
+    const fn is_managed(&self) -> bool {
+        matches!(self.state, State::Managed { .. })
+    }
+}
+
 /// The neighbours of one link.
 #[derive(Debug)]
 pub(super) struct Neighbours {
     managed: Option<Class>,
+    /// The node has fallen silent: what it alone is believed about, others are from then on.
+    released: Option<Instant>,
     entries: BTreeMap<IpAddr, Entry>,
     output: VecDeque<Output>,
     random: Random,
@@ -76,6 +90,7 @@ impl Neighbours {
     pub(super) const fn new(managed: Option<Class>, seed: u64) -> Self {
         Self {
             managed,
+            released: None,
             entries: BTreeMap::new(),
             output: VecDeque::new(),
             random: Random::new(seed),
@@ -114,7 +129,7 @@ impl Neighbours {
     /// Somebody asks for an address of ours, and so says where it is itself (RFC 826, RFC 4861
     /// §7.2.3).
     pub(super) fn handle_request(&mut self, now: Instant, source: IpAddr, mac: Mac) {
-        if self.is_managed(source) {
+        if self.is_managed(now, source) {
             return;
         }
         match self.entries.get(&source) {
@@ -127,7 +142,7 @@ impl Neighbours {
     /// Somebody says where an address is (RFC 826, RFC 4861 §7.2.5): of a neighbour that is not
     /// asked for, nothing is learnt.
     pub(super) fn handle_answer(&mut self, now: Instant, answer: &Answer) {
-        if self.is_managed(answer.target) {
+        if self.is_managed(now, answer.target) {
             return;
         }
         let reachable = self.reachable(now);
@@ -162,13 +177,34 @@ impl Neighbours {
 
     /// What the node says of an anycast address: it is at `mac`, or nobody knows where.
     pub(super) fn manage(&mut self, now: Instant, target: IpAddr, mac: Option<Mac>) {
+        let until = now + MANAGED_TIME;
+        let state = State::Managed { until };
         match mac {
             Some(mac) if self.entries.contains_key(&target) => {
-                self.learn(now, target, mac, State::Managed);
+                self.learn(now, target, mac, state);
             }
-            Some(mac) => self.insert(now, target, State::Managed, mac),
+            Some(mac) => self.insert(now, target, state, mac),
             None => drop(self.entries.remove(&target)),
         }
+    }
+
+    /// The node falls silent.
+    pub(super) fn release(&mut self, now: Instant) {
+        self.released = Some(now + HIDDEN_TIME);
+    }
+
+    /// The node speaks again: what was learnt without it is forgotten.
+    pub(super) fn reclaim(&mut self) {
+        self.released = None;
+        let managed = self.managed.as_ref();
+        let learnt = |target: &IpAddr| managed.is_some_and(|class| class.contains(*target));
+        self.entries
+            .retain(|target, entry| entry.is_managed() || !learnt(target));
+    }
+
+    /// Another node takes over, which knows of no entry.
+    pub(super) fn forget_managed(&mut self) {
+        self.entries.retain(|_, entry| !entry.is_managed());
     }
 
     /// Repeats requests, and doubts what was not confirmed for long.
@@ -195,7 +231,7 @@ impl Neighbours {
                     self.ask(target, mac);
                 }
                 // What waited is lost, as on a link; the next packet asks again.
-                State::Incomplete { .. } | State::Probe { .. } => {
+                State::Incomplete { .. } | State::Probe { .. } | State::Managed { .. } => {
                     self.entries.remove(&target);
                 }
                 State::Delay { .. } => {
@@ -203,7 +239,7 @@ impl Neighbours {
                     self.ask(target, mac);
                 }
                 State::Reachable { .. } => entry.state = State::Stale,
-                State::Stale | State::Managed => {}
+                State::Stale => {}
             }
         }
     }
@@ -225,8 +261,9 @@ impl Neighbours {
         entries.filter_map(move |(target, entry)| Some((*target, Some(entry).filter(known)?.mac)))
     }
 
-    fn is_managed(&self, address: IpAddr) -> bool {
+    fn is_managed(&self, now: Instant, address: IpAddr) -> bool {
         let managed = self.managed.as_ref();
+        let managed = managed.filter(|_| self.released.is_none_or(|at| now < at));
         managed.is_some_and(|class| class.contains(address))
     }
 
@@ -256,7 +293,7 @@ impl Neighbours {
 
     fn insert(&mut self, now: Instant, target: IpAddr, state: State, mac: Mac) {
         if self.entries.len() >= MAX_ENTRIES {
-            let ordinary = |(_, entry): &(&IpAddr, &Entry)| entry.state != State::Managed;
+            let ordinary = |(_, entry): &(&IpAddr, &Entry)| !entry.is_managed();
             let oldest = self.entries.iter().filter(ordinary);
             let oldest = oldest.min_by_key(|(_, entry)| entry.used).map(|(t, _)| *t);
             oldest.and_then(|oldest| self.entries.remove(&oldest));
@@ -275,7 +312,9 @@ impl Neighbours {
 const fn deadline(state: State) -> Option<Instant> {
     match state {
         State::Incomplete { again, .. } | State::Probe { again, .. } => Some(again),
-        State::Reachable { until } | State::Delay { until } => Some(until),
-        State::Stale | State::Managed => None,
+        State::Reachable { until } | State::Delay { until } | State::Managed { until } => {
+            Some(until)
+        }
+        State::Stale => None,
     }
 }

@@ -1,11 +1,11 @@
 //! What goes out: from a socket's packet to a frame; and the order in which all parts of the host
 //! have their turn.
 
-use super::Host;
 use super::neighbour::Output;
 use super::packet::Packet;
 use super::route::Hop;
 use super::socket::Cause;
+use super::{Host, Part};
 use crate::node::{Change, Event, LinkId, Transmit};
 use crate::proto::rebind::Verdict;
 use crate::time::Instant;
@@ -85,13 +85,15 @@ impl Host {
     /// Carries out what the node says, and sends what node and neighbours have to send.
     fn settle(&mut self, now: Instant) {
         loop {
-            while let Some(transmit) = self.node.poll_transmit() {
-                self.transmits.push_back(transmit);
-            }
-            if let Some(event) = self.node.poll_event() {
-                self.carry_out(now, &event);
-                self.events.push_back(event);
-                continue;
+            if self.part == Part::Active {
+                while let Some(transmit) = self.node.poll_transmit() {
+                    self.transmits.push_back(transmit);
+                }
+                if let Some(event) = self.node.poll_event() {
+                    self.carry_out(now, &event);
+                    self.events.push_back(event);
+                    continue;
+                }
             }
             let mut links = self.neighbours.iter_mut();
             let output = links.find_map(|(link, neighbours)| {
@@ -136,8 +138,8 @@ impl Host {
             None => frame::request(interface.mac, source, target),
         };
         let Some(frame) = frame else { return };
-        if self.speaks && self.node.config().class.contains(target) {
-            self.node.handle_frame(now, link, &frame, true);
+        if self.node.config().class.contains(target) {
+            self.show(now, link, &frame, true);
         }
         self.transmit(link, frame);
     }

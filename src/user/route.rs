@@ -88,6 +88,11 @@ impl Routes {
         }
     }
 
+    /// No member is known any more.
+    pub(super) fn forget_members(&mut self) {
+        self.members.clear();
+    }
+
     /// The links that are up.
     pub(super) fn up(&self) -> impl Iterator<Item = (LinkId, &Interface)> {
         self.up.iter().map(|(link, interface)| (*link, interface))

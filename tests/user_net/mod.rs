@@ -1,4 +1,4 @@
-//! Whole hosts in user space on a switch, in virtual time. A host can also be a *server*: it answers
+//! Whole hosts in user space on segments where everybody hears every frame, in virtual time. A host can also be a *server*: it answers
 //! its own number on UDP port 53 and TCP port 80.
 #![allow(
     dead_code,
@@ -12,7 +12,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use hamp::node::{Config, Event, JoinOptions, LinkId};
 use hamp::time::{Duration, Instant};
 use hamp::user::{Datagram, Host, Interface, ListenHandle, Route, TcpHandle, TcpState, UdpHandle};
-use hamp::wire::frame::is_group;
 
 pub const LINK: LinkId = LinkId(2);
 /// What a frame takes from host to host.
@@ -24,10 +23,12 @@ pub const V4: &str = "198.18.0.1";
 pub const V6: &str = "2001:2:0:1546::1";
 pub const BOTH: [&str; 2] = [V4, V6];
 
-/// A host's place on the switch.
+/// A host's place in the net.
 pub struct Station {
     pub host: Host,
     pub number: u8,
+    /// Its links, and the segment that each is on.
+    links: Vec<(LinkId, u8)>,
     /// It neither hears nor acts.
     pub stopped: bool,
     server: Option<Server>,
@@ -39,14 +40,14 @@ struct Server {
     open: Vec<TcpHandle>,
 }
 
-/// One switch.
+/// The segments and who is on them.
 pub struct Net {
     pub now: Instant,
     pub stations: Vec<Station>,
     /// Every frame that was sent: when, by whom.
     pub sent: Vec<(Instant, usize, Vec<u8>)>,
     pub events: Vec<(Instant, usize, Event)>,
-    flying: BTreeMap<(Instant, u64), (usize, Vec<u8>)>,
+    flying: BTreeMap<(Instant, u64), (usize, LinkId, Vec<u8>)>,
     serial: u64,
 }
 
@@ -132,14 +133,24 @@ impl Net {
         self.stations.push(Station {
             host,
             number,
+            links: Vec::new(),
             stopped: false,
             server: None,
         });
         let station = self.stations.len() - 1;
-        self.act(station, |host, now| {
-            host.handle_link(now, LINK, Some(interface(number)));
-        });
+        self.attach(station, LINK, 0, interface(number));
         station
+    }
+
+    /// Puts a link of a host on a segment.
+    pub fn attach(&mut self, station: usize, link: LinkId, segment: u8, interface: Interface) {
+        self.stations[station]
+            .links
+            .retain(|(other, _)| *other != link);
+        self.stations[station].links.push((link, segment));
+        self.act(station, |host, now| {
+            host.handle_link(now, link, Some(interface));
+        });
     }
 
     /// The host becomes a member of both test addresses, and a server.
@@ -190,9 +201,9 @@ impl Net {
             };
             self.now = self.now.max(next);
             if frame == Some(next) {
-                let (_, (station, frame)) = self.flying.pop_first().unwrap();
+                let (_, (station, link, frame)) = self.flying.pop_first().unwrap();
                 if !self.stations[station].stopped {
-                    self.deliver(station, &frame);
+                    self.act(station, |host, now| host.handle_frame(now, link, &frame));
                 }
                 continue;
             }
@@ -267,22 +278,24 @@ impl Net {
     fn drain(&mut self, station: usize) {
         self.run_server(station);
         while let Some(transmit) = self.stations[station].host.poll_transmit() {
-            assert_eq!(transmit.link, LINK);
             self.sent.push((self.now, station, transmit.frame.clone()));
-            self.forward(station, &transmit.frame);
+            self.forward(station, transmit.link, &transmit.frame);
         }
         while let Some(event) = self.stations[station].host.poll_event() {
             self.events.push((self.now, station, event));
         }
     }
 
-    fn forward(&mut self, from: usize, frame: &[u8]) {
-        let to: [u8; 6] = *frame.first_chunk().unwrap();
-        for station in 0..self.stations.len() {
-            if station != from && (is_group(to) || to == mac(self.stations[station].number)) {
-                self.serial += 1;
-                let key = (self.now + LATENCY, self.serial);
-                self.flying.insert(key, (station, frame.to_vec()));
+    fn forward(&mut self, from: usize, link: LinkId, frame: &[u8]) {
+        let links = &self.stations[from].links;
+        let segment = links.iter().find(|(own, _)| *own == link).unwrap().1;
+        for (station, to) in self.stations.iter().enumerate() {
+            for (link, _) in to.links.iter().filter(|(_, on)| *on == segment) {
+                if station != from {
+                    self.serial += 1;
+                    let key = (self.now + LATENCY, self.serial);
+                    self.flying.insert(key, (station, *link, frame.to_vec()));
+                }
             }
         }
     }
