@@ -118,7 +118,9 @@ fn set(socket: &Socket, option: libc::c_int) -> io::Result<()> {
     }
 }
 
-fn bind(socket: &Socket, ifindex: u32) -> io::Result<()> {
+/// Binds a packet socket to the interface with this index, for all protocols. Errors: `ENODEV` when
+/// there is no such interface.
+pub fn bind(socket: &Socket, ifindex: u32) -> io::Result<()> {
     let address = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as u16,
         sll_protocol: (libc::ETH_P_ALL as u16).to_be(),

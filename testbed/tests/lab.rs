@@ -26,6 +26,10 @@ fn main() -> ExitCode {
             "captures_name_links_and_times",
             captures_name_links_and_times,
         ),
+        (
+            "every_cable_is_captured_at_its_ends",
+            every_cable_is_captured_at_its_ends,
+        ),
         ("who_says_its_name", who_says_its_name),
         (
             "a_command_that_hangs_is_ended",
@@ -33,6 +37,9 @@ fn main() -> ExitCode {
         ),
     ])
 }
+
+/// A switch has no addresses.
+const NONE: [&str; 0] = [];
 
 fn pair() -> Result<Lab> {
     let pair = Topology::new("pair")
@@ -185,6 +192,110 @@ fn captures_name_links_and_times() -> Result<()> {
         "the last packet is {age} ms old"
     );
     Ok(())
+}
+
+fn every_cable_is_captured_at_its_ends() -> Result<()> {
+    let routed = Topology::new("routed")
+        .switch("lan")
+        .router("r")
+        .link("lan", &["10.0.0.254/24"])
+        .host("a")
+        .link("lan", &["10.0.0.1/24"])
+        .route("default", "10.0.0.254")
+        .host("b")
+        .cable("r", &["10.0.1.1/30"], &["10.0.1.2/30"])
+        .route("default", "10.0.1.2")
+        .switch("upper")
+        .cable("lan", &NONE, &NONE);
+    let lab = Lab::new(&routed)?;
+    let dir = std::env::temp_dir().join(format!("hamp-all-{}", std::process::id()));
+    std::fs::create_dir_all(&dir)?;
+    let capture = Capture::all(&lab, Some(&dir.join("all.pcapng")))?;
+    let ping = ["ping", "-c1", "-W1", "10.0.1.1"];
+    lab.host("a").run(&ping)?.ok()?;
+    let seen = capture.finish()?;
+    ensure!(seen.lost == 0, "{} frames lost", seen.lost);
+    let names: Vec<_> = seen
+        .links
+        .iter()
+        .map(|l| (&*l.host, &*l.interface))
+        .collect();
+    let expected = [
+        ("lan", "upper"),
+        ("r", "eth0"),
+        ("r", "eth1"),
+        ("a", "eth0"),
+        ("b", "eth0"),
+    ];
+    ensure!(names == expected, "taps {names:?}");
+    // The way of the echo request (protocol 1, type 8), and the broadcast that the switch floods.
+    let echo = |f: &&testbed::capture::Frame| f.bytes[23] == 1 && f.bytes[34] == 8;
+    let way = seen.frames.iter().filter(echo);
+    let way: Vec<_> = way
+        .map(|f| (names[f.link].0, names[f.link].1, f.from_host))
+        .collect();
+    let expected = [
+        ("a", "eth0", true),
+        ("r", "eth0", false),
+        ("r", "eth1", true),
+        ("b", "eth0", false),
+    ];
+    ensure!(way == expected, "the request went {way:?}");
+    let flooded = |f: &&testbed::capture::Frame| f.link == 0 && f.from_host;
+    ensure!(
+        seen.frames.iter().any(|f| flooded(&f)),
+        "nothing to the upper switch"
+    );
+
+    let written = interfaces(&dir.join("all.pcapng"))?;
+    ensure!(written.iter().map(|i| &*i.0).eq([
+        "lan.upper",
+        "r.eth0",
+        "r.eth1",
+        "a.eth0",
+        "b.eth0"
+    ]));
+    ensure!(
+        written[4].1.ends_with("cable to eth1 of r"),
+        "{}",
+        written[4].1
+    );
+    seen.save(&dir.join("again.pcapng"))?;
+    let again = interfaces(&dir.join("again.pcapng"))?;
+    ensure!(
+        again.iter().map(|i| i.2).eq(written.iter().map(|i| i.2)),
+        "packets are missing"
+    );
+    ensure!(again.iter().map(|i| i.2).sum::<usize>() == seen.frames.len());
+    std::fs::remove_dir_all(&dir)?;
+    Ok(())
+}
+
+/// The interfaces of a pcapng file: name, description, number of packets.
+fn interfaces(path: &std::path::Path) -> Result<Vec<(String, String, usize)>> {
+    use pcap_file::pcapng::Block;
+    use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionOption as About;
+    let bytes = std::fs::read(path)?;
+    let mut reader = pcap_file::pcapng::PcapNgReader::new(bytes.as_slice())?;
+    let mut all = Vec::new();
+    while let Some(block) = reader.next_block() {
+        match block?.0 {
+            Block::InterfaceDescription(block) => {
+                let mut interface = (String::new(), String::new(), 0);
+                for option in &block.options {
+                    match option {
+                        About::IfName(name) => interface.0 = name.to_string(),
+                        About::IfDescription(about) => interface.1 = about.to_string(),
+                        _ => {}
+                    }
+                }
+                all.push(interface);
+            }
+            Block::EnhancedPacket(packet) => all[packet.interface_id as usize].2 += 1,
+            _ => {}
+        }
+    }
+    Ok(all)
 }
 
 fn a_command_that_hangs_is_ended() -> Result<()> {
