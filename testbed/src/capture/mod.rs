@@ -228,6 +228,9 @@ impl Capture {
             taps.push(tap.with_context(|| format!("{} of {}", place.interface, place.node))?);
             links.push(place.link);
         }
+        if let Some(host) = lab.hosts().first() {
+            host.inside(tap::stamps)??;
+        }
         let frames = Arc::new(Mutex::new(Vec::new()));
         let stop = Arc::new(AtomicBool::new(false));
         let thread = std::thread::Builder::new().name("capture".into()).spawn({
@@ -328,7 +331,7 @@ fn read(
     let mut last = false;
     while !last {
         last = stop.load(Ordering::Acquire);
-        tap::wait(&taps, if waiting.is_empty() { 50 } else { 1 }, last);
+        tap::ready(&taps, if waiting.is_empty() { 50 } else { 1 }, last);
         let begun = Stamp::now();
         for (link, tap) in taps.iter_mut().enumerate() {
             while let Some((at, from_host, length)) = tap.next(&mut buffer) {

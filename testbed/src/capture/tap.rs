@@ -1,18 +1,23 @@
 //! A packet socket on one interface, with the kernel's timestamps and its count of drops.
 
 use std::io::IoSliceMut;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, recvmsg, setsockopt, sockopt};
+use nix::sys::socket::{
+    ControlMessageOwned, LinkAddr, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt,
+};
 use nix::sys::time::TimeSpec;
 use socket2::{Domain, Socket, Type};
 
 use super::Stamp;
+use crate::wait;
 
 /// What a socket asks the kernel to hold for it, in bytes; an ordinary user gets
 /// `net.core.rmem_max` instead.
@@ -89,12 +94,7 @@ impl Tap {
             let mut at = Stamp::now();
             for message in got.cmsgs().into_iter().flatten() {
                 match message {
-                    ControlMessageOwned::ScmTimestampns(time) => {
-                        at = Stamp(
-                            time.tv_sec().cast_unsigned() * 1_000_000_000
-                                + time.tv_nsec().cast_unsigned(),
-                        );
-                    }
+                    ControlMessageOwned::ScmTimestampns(time) => at = stamp(time),
                     ControlMessageOwned::RxqOvfl(count) => self.lost = count,
                     _ => {}
                 }
@@ -105,8 +105,37 @@ impl Tap {
     }
 }
 
+fn stamp(time: TimeSpec) -> Stamp {
+    let seconds = time.tv_sec().cast_unsigned();
+    Stamp(seconds * 1_000_000_000 + time.tv_nsec().cast_unsigned())
+}
+
+/// Waits until the kernel stamps what passes, in the namespace of the calling thread. The first
+/// socket that asks for it has it switched on by a work queue of the kernel's; until then a frame
+/// bears the time at which it was read.
+pub(super) fn stamps() -> Result<()> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("socket on lo")?;
+    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true).context("kernel timestamps")?;
+    let to = socket.local_addr()?;
+    wait::until_ok("the kernel's timestamps", Duration::from_secs(5), || {
+        socket.send_to(b"?", to).context("send over lo")?;
+        let sent = Stamp::now();
+        std::thread::sleep(Duration::from_millis(1));
+        let mut control = cmsg_space!(TimeSpec);
+        let (fd, flags) = (socket.as_raw_fd(), MsgFlags::empty());
+        let mut byte = [0];
+        let mut parts = [IoSliceMut::new(&mut byte)];
+        let got = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut control), flags)?;
+        match got.cmsgs()?.next() {
+            Some(ControlMessageOwned::ScmTimestampns(time)) if stamp(time) <= sent => Ok(()),
+            _ => bail!("frames are stamped when they are read"),
+        }
+    })
+}
+
 /// Waits for a frame at any of them, at most `limit_ms`; with `now`, not at all.
-pub(super) fn wait(taps: &[Tap], limit_ms: u16, now: bool) {
+pub(super) fn ready(taps: &[Tap], limit_ms: u16, now: bool) {
     let mut fds: Vec<_> = taps
         .iter()
         .map(|tap| PollFd::new(tap.socket.as_fd(), PollFlags::POLLIN))
