@@ -146,7 +146,7 @@ fn the_quick_form_passes() -> Result<()> {
     let start = Instant::now();
     let dir = std::env::temp_dir().join(format!("hamp-first-link-{}", std::process::id()));
     fs::create_dir_all(&dir)?;
-    let (json, pcap) = (dir.join("run.json"), dir.join("pcap"));
+    let (json, pcap, report) = (dir.join("run.json"), dir.join("pcap"), dir.join("report"));
     let args = ["run", "first-link", "--quick", "--json"];
     let args: Vec<&str> = args
         .into_iter()
@@ -154,6 +154,8 @@ fn the_quick_form_passes() -> Result<()> {
             json.to_str().context("path")?,
             "--pcap",
             pcap.to_str().context("path")?,
+            "--report",
+            report.to_str().context("path")?,
         ])
         .collect();
     let read = || -> Result<Value> { Ok(serde_json::from_str(&fs::read_to_string(&json)?)?) };
@@ -183,6 +185,7 @@ fn the_quick_form_passes() -> Result<()> {
     schema::check(&document).map_err(anyhow::Error::msg)?;
     figures(&document)?;
     captures(&pcap)?;
+    page(&report, &document)?;
     fs::remove_dir_all(dir)?;
     Ok(())
 }
@@ -238,6 +241,31 @@ fn figures(document: &Value) -> Result<()> {
         programs.len() >= 6 && programs.iter().all(|p| p["error"].is_null()),
         "{programs:?}"
     );
+    Ok(())
+}
+
+/// A page that tells of every takeover, with the packets that decided.
+fn page(dir: &Path, document: &Value) -> Result<()> {
+    let figures: Value = serde_json::from_str(&fs::read_to_string(dir.join("run.json"))?)?;
+    ensure!(figures == *document, "run.json has other figures");
+    let page = fs::read_to_string(dir.join("index.html"))?;
+    for picture in ["topology.svg", "timeline.svg"] {
+        ensure!(
+            fs::read_to_string(dir.join(picture))?.ends_with("</svg>\n"),
+            "{picture}"
+        );
+    }
+    let wanted = [
+        "hamp-lab run first-link --quick",
+        "(the last one)",
+        "has been silent for the dead time",
+        "gratuitous ARP: 198.18.0.1 is at",
+        "unsolicited neighbour advertisement: 2001:2:0:1546::1 is at",
+        "SYN-ACK 10.15.46.",
+    ];
+    for words in wanted {
+        ensure!(page.contains(words), "the page does not say {words:?}");
+    }
     Ok(())
 }
 

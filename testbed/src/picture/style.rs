@@ -84,3 +84,119 @@ pub(crate) const SHAPES: &str = "<defs>\
 <circle id=\"s0\" r=\"3.2\"/><rect id=\"s1\" x=\"-2.8\" y=\"-2.8\" width=\"5.6\" height=\"5.6\"/>\
 <path id=\"s2\" d=\"M0-3.6 3.4 2.8H-3.4Z\"/><path id=\"cross\" d=\"M-3.5-3.5 3.5 3.5M-3.5 3.5 3.5-3.5\"/>\
 <path id=\"said\" d=\"M0-5 5 4H-5Z\"/><path id=\"event\" d=\"M0-6 6 0 0 6-6 0Z\"/></defs>";
+
+#[cfg(test)]
+mod tests {
+    use super::PICTURES;
+
+    /// Linear light of red, green and blue.
+    type Light = [f64; 3];
+
+    /// What a custom property is in the light (0) or dark (1) palette.
+    fn colour(name: &str, palette: usize) -> Light {
+        let rule = PICTURES
+            .split(":root{")
+            .nth(palette + 1)
+            .expect("a palette");
+        let value = rule.split(&format!("--{name}:#")).nth(1).expect("a colour");
+        let digits: String = value.chars().take_while(char::is_ascii_hexdigit).collect();
+        let wide = if digits.len() == 3 {
+            digits.chars().flat_map(|c| [c, c]).collect()
+        } else {
+            digits
+        };
+        let value = u32::from_str_radix(&wide, 16).expect("hexadecimal");
+        [16, 8, 0].map(|shift| {
+            let part = f64::from(value >> shift & 0xff) / 255.0;
+            if part <= 0.04045 {
+                part / 12.92
+            } else {
+                ((part + 0.055) / 1.055).powf(2.4)
+            }
+        })
+    }
+
+    /// Contrast by WCAG 2.1: 1 to 21.
+    fn contrast(a: Light, b: Light) -> f64 {
+        let [a, b] = [a, b].map(|c| 0.2126 * c[0] + 0.7152 * c[1] + 0.0722 * c[2] + 0.05);
+        a.max(b) / a.min(b)
+    }
+
+    /// What a dichromat sees, by the matrices of Machado, Oliveira and Fernandes (2009).
+    const EYES: [(&str, [[f64; 3]; 3]); 3] = [
+        ("any", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
+        (
+            "protanopic",
+            [
+                [0.152_286, 1.052_583, -0.204_868],
+                [0.114_503, 0.786_281, 0.099_216],
+                [-0.003_882, -0.048_116, 1.051_998],
+            ],
+        ),
+        (
+            "deuteranopic",
+            [
+                [0.367_322, 0.860_646, -0.227_968],
+                [0.280_085, 0.672_501, 0.047_413],
+                [-0.011_820, 0.042_940, 0.968_881],
+            ],
+        ),
+    ];
+
+    /// Distance of two colours in OKLab, in which 0.02 is about the least that is noticed.
+    fn distance(a: Light, b: Light) -> f64 {
+        let lab = |[r, g, b]: Light| {
+            let l = (0.412_221_5 * r + 0.536_332_5 * g + 0.051_446 * b)
+                .max(0.0)
+                .cbrt();
+            let m = (0.211_903_5 * r + 0.680_699_5 * g + 0.107_397 * b)
+                .max(0.0)
+                .cbrt();
+            let s = (0.088_302_5 * r + 0.281_718_8 * g + 0.629_978_7 * b)
+                .max(0.0)
+                .cbrt();
+            [
+                0.210_454_3 * l + 0.793_617_8 * m - 0.004_072 * s,
+                1.977_998_5 * l - 2.428_592_2 * m + 0.450_593_7 * s,
+                0.025_904 * l + 0.782_771_8 * m - 0.808_675_8 * s,
+            ]
+        };
+        let (a, b) = (lab(a), lab(b));
+        a.iter()
+            .zip(b)
+            .map(|(a, b)| (a - b).powi(2))
+            .sum::<f64>()
+            .sqrt()
+    }
+
+    #[test]
+    fn texts_can_be_read_and_lines_seen() {
+        for palette in 0..2 {
+            for ground in ["bg", "soft", "card"] {
+                for (name, least) in [("fg", 7.0), ("dim", 4.5), ("bad", 4.5)] {
+                    let found = contrast(colour(name, palette), colour(ground, palette));
+                    assert!(found >= least, "{name} on {ground}, {palette}: {found:.2}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn members_are_told_apart_by_any_eyes() {
+        for palette in 0..2 {
+            for (eyes, matrix) in EYES {
+                let seen = |name: &str| {
+                    let light = colour(name, palette);
+                    matrix.map(|row| row.iter().zip(light).map(|(m, c)| m * c).sum::<f64>())
+                };
+                let members = ["m0", "m1", "m2", "m3", "m4", "m5"];
+                for (index, a) in members.iter().enumerate() {
+                    for b in &members[..index] {
+                        let found = distance(seen(a), seen(b));
+                        assert!(found > 0.06, "{a} and {b}, {palette}, {eyes}: {found:.3}");
+                    }
+                }
+            }
+        }
+    }
+}

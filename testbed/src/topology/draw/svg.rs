@@ -43,7 +43,9 @@ fn body(topology: &Topology, drawn: &Layout) -> String {
     }
     for wire in &drawn.wires {
         let points: Vec<_> = wire.way.iter().map(|(x, y)| format!("{x} {y}")).collect();
-        let _ = write!(out, "<path class=\"wire\" d=\"M{}\"/>", points.join("L"));
+        let class = if wire.branch { "wire branch" } else { "wire" };
+        let points = points.join("L");
+        let _ = write!(out, "<path class=\"{class}\" d=\"M{points}\"/>");
     }
     let members: Vec<usize> = (0..topology.nodes.len())
         .filter(|node| !card::serves(topology, *node).is_empty())

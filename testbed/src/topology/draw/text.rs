@@ -94,6 +94,9 @@ fn rest(out: &mut String, topology: &Topology) {
     for (index, node) in topology.nodes.iter().enumerate() {
         let mut about = card::roles(topology, index);
         about.extend(node.programs.iter().map(|p| format!("runs {}", p.name)));
+        if topology.plugs(index).next().is_none() && node.kind != Kind::Switch {
+            about.push("no cable".into());
+        }
         if node.kind != Kind::Switch
             && let Some(site) = &node.site
         {

@@ -19,7 +19,14 @@ const GAP: f64 = 7.0;
 const LANES: usize = 12;
 
 impl Chart<'_> {
-    pub(super) fn family(&self, family: u8, y: f64, drawn: &mut Drawn, out: &mut String) -> f64 {
+    pub(super) fn family(
+        &self,
+        family: u8,
+        y: f64,
+        drawn: &mut Drawn,
+        out: &mut String,
+        over: &mut String,
+    ) -> f64 {
         let mut y = y;
         let served: Vec<_> = self
             .round
@@ -35,7 +42,7 @@ impl Chart<'_> {
         if let [address, ..] = served.as_slice() {
             let more = if served.len() > 1 { ", \u{2026}" } else { "" };
             let _ = write!(
-                out,
+                over,
                 "<text class=\"dim halo\" x=\"0\" y=\"{}\">{address}{more}</text>",
                 y + 12.0
             );

@@ -73,7 +73,7 @@ impl Chart<'_> {
         loop {
             let placed = self.placed(width);
             let rows = placed.iter().map(|p| p.row).max().unwrap_or(0);
-            if rows < 5 || width > 6000.0 {
+            if rows < 5 || width > 2400.0 {
                 return (placed, width);
             }
             width *= 1.2;

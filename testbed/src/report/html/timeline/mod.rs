@@ -89,15 +89,16 @@ impl Chart<'_> {
         };
         let top = rows.iter().map(|r| r.row + 1).max().unwrap_or(0) as f64 * ROW + 6.0;
         let mut y = top;
-        let mut middle = String::new();
+        let (mut middle, mut over) = (String::new(), String::new());
         for family in &families {
-            y = self.family(*family, y, &mut drawn, &mut middle);
+            y = self.family(*family, y, &mut drawn, &mut middle, &mut over);
         }
         let bottom = y;
         self.windows(&mut drawn.chart, top, bottom);
         drawn.chart += &middle;
         self.ticks(&mut drawn.chart, bottom, width);
         self.marks(&mut drawn.chart, &rows, bottom);
+        drawn.chart += &over;
         drawn.height = bottom + AXIS;
         drawn
     }
@@ -118,8 +119,11 @@ impl Chart<'_> {
     }
 
     fn requests(&self, family: u8) -> impl Iterator<Item = &Request> {
-        let of = move |r: &&Request| r.family == family && self.has(r.sent);
-        self.round.requests.iter().filter(of)
+        let all = &self.round.requests;
+        let begin = all.partition_point(|r| r.sent < self.from);
+        let end = all.partition_point(|r| r.sent <= self.to);
+        let shown = all.get(begin..end).unwrap_or_default();
+        shown.iter().filter(move |r| r.family == family)
     }
 
     fn families(&self) -> Vec<u8> {
