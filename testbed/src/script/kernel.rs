@@ -27,7 +27,8 @@ pub(super) struct Kernel {
 impl Kernel {
     pub(super) fn new(script: &Script, manner: &Manner) -> Result<Self> {
         let lab = Lab::new(&script.topology)?;
-        let capture = Capture::start(&lab, "lan", manner.pcap.as_deref())?;
+        let file = manner.pcap.as_ref().map(|dir| dir.join("lab.pcapng"));
+        let capture = Capture::all(&lab, file.as_deref())?;
         let mut clients: Vec<(String, Vec<Stream>)> = Vec::new();
         for client in &script.clients {
             let stream = client.stream.clone();
