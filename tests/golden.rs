@@ -225,6 +225,24 @@ fn linux_asks_and_answers_as_the_views_expect() {
         );
         let built = frame::request(asker, request.source, request.target).unwrap();
         assert_eq!(built, golden::read(name), "{name}: we ask as Linux does");
+        let answer = name
+            .replace("request", "reply")
+            .replace("solicitation", "advertisement");
+        let built = frame::unicast_answer(&request, owner).unwrap();
+        assert_eq!(
+            built,
+            golden::read(&answer),
+            "{answer}: we answer as Linux does"
+        );
+        // Whether it is still there: the same question to it alone.
+        let probe = frame::probe(owner, asker, request.source, request.target).unwrap();
+        let asked = Frame::parse(&probe);
+        let destination = owner;
+        let alone = frame::Request {
+            destination,
+            ..request
+        };
+        assert_eq!(asked, Ok(Frame::Request(alone)), "{name} as a probe");
     }
     for (name, mac, target, announcement) in [
         ("linux-arp-reply", owner, "10.15.46.11", false),

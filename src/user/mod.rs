@@ -27,85 +27,35 @@
 
 mod gate;
 mod input;
+mod interface;
 mod neighbour;
 mod output;
 mod packet;
+mod part;
 mod route;
 mod socket;
 mod stack;
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
 use std::collections::{BTreeMap, VecDeque};
 
 use self::gate::Gate;
+pub use self::interface::Interface;
 use self::neighbour::Neighbours;
 use self::packet::Packet;
+use self::part::Part;
 pub use self::route::Route;
 use self::route::Routes;
 use self::socket::Sockets;
 pub use self::socket::{Datagram, End, ListenHandle, SocketError, TcpHandle, TcpState, UdpHandle};
 use self::stack::Stack;
 use crate::addr::{Class, Prefix};
-use crate::node::{
-    Config, Event, JoinError, JoinOptions, LeaveError, LinkId, LinkState, Node, Transmit,
-};
+use crate::node::{Config, Event, JoinError, JoinOptions, LeaveError, LinkId, Node, Transmit};
 use crate::proto::random::Random;
 use crate::proto::rebind::{Connection, Rebind};
 use crate::proto::{Counters, earliest};
 use crate::time::Instant;
 use crate::wire::frame::Mac;
-
-/// A link that is up, and this host's place on it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Interface {
-    /// Link-layer address.
-    pub mac: Mac,
-    /// Its unicast addresses, each with the length of the prefix that is on the link.
-    pub addresses: Vec<Prefix>,
-    /// The link's MTU in bytes: 1,280 or more for IPv6.
-    pub mtu: u16,
-}
-
-impl Interface {
-    /// The addresses that are none of `class`.
-    fn unicast<'a>(&'a self, class: &'a Class) -> impl Iterator<Item = &'a Prefix> {
-        let addresses = self.addresses.iter();
-        addresses.filter(|own| !class.contains(own.addr()))
-    }
-
-    /// What the node may know of it: nothing of a link without any address.
-    fn state(&self, class: &Class) -> Option<LinkState> {
-        let ipv4 = self.unicast(class).find_map(|own| match own.addr() {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
-        });
-        let ipv6 = |local: bool| {
-            self.unicast(class).find_map(|own| match own.addr() {
-                IpAddr::V6(address) if address.is_unicast_link_local() == local => Some(address),
-                _ => None,
-            })
-        };
-        let (ipv4, ipv6): (Option<Ipv4Addr>, Option<Ipv6Addr>) = (ipv4, ipv6(false).or(ipv6(true)));
-        let (mac, mtu) = (self.mac, self.mtu);
-        (ipv4.is_some() || ipv6.is_some()).then_some(LinkState {
-            mac,
-            ipv4,
-            ipv6,
-            mtu,
-        })
-    }
-}
-
-/// The node's part in the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    /// It hears and speaks.
-    Active,
-    /// It does neither, for now.
-    Frozen,
-    /// This host has never had one.
-    None,
-}
 
 /// One host.
 #[derive(Debug)]
@@ -186,58 +136,6 @@ impl Host {
         let mtu = self.routes.up().map(|(_, interface)| interface.mtu).min();
         self.stack.set_mtu(mtu);
         if self.part == Part::Active {
-            self.node.handle_link(now, id, state);
-        }
-        self.pump(now);
-    }
-
-    /// hamp alone stops on this host, as a daemon that is frozen or killed. TCP/IP goes on:
-    /// connections live, the gate closes when the lease runs out, and a client's entries for
-    /// anycast addresses end within a minute. What it is told to join or leave waits until it goes on.
-    pub fn freeze(&mut self, now: Instant) {
-        if self.part == Part::Active {
-            self.part = Part::Frozen;
-            let neighbours = self.neighbours.values_mut();
-            neighbours.for_each(|neighbours| neighbours.release(now));
-        }
-    }
-
-    /// hamp goes on where it was frozen. What came meanwhile is lost to it.
-    pub fn thaw(&mut self, now: Instant) {
-        if self.part == Part::Frozen {
-            self.part = Part::Active;
-            self.node.handle_timeout(now);
-            self.wake(now);
-        }
-    }
-
-    /// hamp starts anew, whether it was frozen or not, with the same configuration; it has joined
-    /// nothing. `secret` and `epoch` as for [`Node::new`].
-    pub fn restart(&mut self, now: Instant, secret: [u8; 32], epoch: u64) {
-        if self.part != Part::None {
-            self.part = Part::Active;
-            self.node = Node::new(self.node.config().clone(), secret, epoch);
-            self.gate = Gate::default();
-            self.routes.forget_members();
-            for neighbours in self.neighbours.values_mut() {
-                neighbours.forget_managed();
-            }
-            self.wake(now);
-        }
-    }
-
-    /// Tells the node what has become of the links.
-    fn wake(&mut self, now: Instant) {
-        let neighbours = self.neighbours.values_mut();
-        neighbours.for_each(Neighbours::reclaim);
-        let known: Vec<_> = self.node.links().map(|(id, _)| id).collect();
-        let gone = known
-            .into_iter()
-            .filter(|id| self.routes.link(*id).is_none());
-        let class = self.node.config().class.clone();
-        let up = self.routes.up().map(|(id, up)| (id, up.state(&class)));
-        let links: Vec<_> = gone.map(|id| (id, None)).chain(up).collect();
-        for (id, state) in links {
             self.node.handle_link(now, id, state);
         }
         self.pump(now);
@@ -339,20 +237,12 @@ impl Host {
         self.rebind.connections()
     }
 
-    fn node_timeout(&self) -> Option<Instant> {
-        let timeout = self.node.poll_timeout();
-        timeout.filter(|_| self.part == Part::Active)
-    }
-
-    /// Shows the node a frame that came in or goes out.
-    fn show(&mut self, now: Instant, id: LinkId, frame: &[u8], outgoing: bool) {
-        if self.part == Part::Active {
-            self.node.handle_frame(now, id, frame, outgoing);
-        }
-    }
-
     /// Whether `address` is an anycast address of this host, served now or not.
     fn holds(&self, address: IpAddr) -> bool {
+        // Most packets are none of the class's, and a host may serve thousands of prefixes.
+        if !self.node.config().class.contains(address) {
+            return false;
+        }
         let mut joined = self.node.joined();
         self.gate.serves(address) || joined.any(|(prefix, _)| prefix.contains(&address))
     }

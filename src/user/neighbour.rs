@@ -318,3 +318,6 @@ const fn deadline(state: State) -> Option<Instant> {
         State::Stale => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -308,15 +308,15 @@ impl Net {
         };
         while let Some(question) = host.udp_receive(server.udp) {
             let from = Some(question.to.ip());
-            let sent = host.udp_send(now, server.udp, from, question.from, &[number]);
-            sent.unwrap();
+            // There may be no way to whoever claims to ask.
+            let _ = host.udp_send(now, server.udp, from, question.from, &[number]);
         }
         while let Some(connection) = host.tcp_accept(server.tcp) {
             server.open.push(connection);
         }
         server.open.retain(|connection| {
             if !host.tcp_receive(now, *connection, 1_000).is_empty() {
-                assert_eq!(host.tcp_send(now, *connection, &[number]), 1);
+                host.tcp_send(now, *connection, &[number]);
             }
             let over = host.tcp_at_end(*connection);
             if over {

@@ -4,6 +4,7 @@
 //! single addresses. Any address may be bound, also one that this host has not got (yet): nothing
 //! arrives for it then.
 
+mod connection;
 mod tcp;
 mod udp;
 
@@ -15,9 +16,9 @@ use smoltcp::iface::SocketHandle;
 use super::Host;
 use crate::proto::earliest;
 use crate::time::Instant;
-pub(super) use tcp::Cause;
-use tcp::Tcp;
-pub use tcp::{End, TcpState};
+pub(super) use connection::Cause;
+use connection::Tcp;
+pub use connection::{End, TcpState};
 pub use udp::Datagram;
 
 /// The first of the ports that a host picks itself (RFC 6335 §6).
