@@ -81,6 +81,8 @@ struct Listener {
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
     last: u64,
+    /// The port that was picked last.
+    port: Option<u16>,
     udp: BTreeMap<UdpHandle, Udp>,
     tcp: BTreeMap<TcpHandle, Tcp>,
     listeners: BTreeMap<ListenHandle, Listener>,
@@ -134,14 +136,18 @@ impl Host {
             .ok_or(SocketError::NoRoute(remote))
     }
 
-    /// A port of the host's choice that `is_free`.
+    /// A port of the host's choice that `is_free`: the first by chance, then the next each time, so
+    /// that none comes again while the other end may remember it (RFC 6056 §2.3, §3.3.3).
     fn pick_port(&mut self, is_free: impl Fn(&Self, u16) -> bool) -> Result<u16, SocketError> {
         let count = u64::from(u16::MAX - FIRST_DYNAMIC_PORT) + 1;
-        let first = self.random.next_u64() % count;
+        let first = match self.sockets.port {
+            Some(last) => u64::from(last - FIRST_DYNAMIC_PORT) + 1,
+            None => self.random.next_u64() % count,
+        };
         let ports = (0..count).map(|n| (first + n) % count);
         let mut ports = ports.filter_map(|n| Some(FIRST_DYNAMIC_PORT + u16::try_from(n).ok()?));
-        ports
-            .find(|port| is_free(self, *port))
-            .ok_or(SocketError::NoPort)
+        let port = ports.find(|port| is_free(self, *port));
+        self.sockets.port = port.or(self.sockets.port);
+        port.ok_or(SocketError::NoPort)
     }
 }

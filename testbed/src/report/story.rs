@@ -77,7 +77,7 @@ pub struct Mark {
 }
 
 /// A request and its end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The host that asked.
     pub host: String,

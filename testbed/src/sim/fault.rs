@@ -12,8 +12,10 @@ use hamp::wire::frame;
 use ipnet::IpNet;
 
 use super::host::{Host, number};
+use super::machine::Machine;
 use super::{Device, Sim, instant, nanos};
 use crate::impair::Impairment;
+use crate::load::Stream;
 
 impl Sim {
     /// Spreads the first starts of all hosts over `span`, each at a random moment; hosts that are
@@ -45,28 +47,37 @@ impl Sim {
         Ok(())
     }
 
-    /// Ends hamp on a host without a word to anybody, as `kill -9` and a power cut do; a host that
-    /// has not started yet does not.
+    /// Ends a host, and hamp on it, without a word to anybody, as a power cut does; a host that has
+    /// not started yet does not.
     ///
     /// # Errors
     /// There is no such host, or it is dead.
     pub fn kill(&mut self, host: &str) -> Result<()> {
         let node = self.position(host)?;
-        let host = self.host_mut(node)?;
-        ensure!(host.kill(), "{} does not run", host.name);
+        ensure!(self.host_mut(node)?.kill(), "{host} does not run");
         Ok(())
     }
 
-    /// Stops the processes of a host (SIGSTOP): its socket keeps what comes, up to
-    /// [`BACKLOG`](super::BACKLOG) frames.
+    /// Ends hamp on a host without a word to anybody, as `kill -9` does. A whole host goes on.
+    ///
+    /// # Errors
+    /// There is no such host, or hamp does not run on it.
+    pub fn kill_hamp(&mut self, host: &str) -> Result<()> {
+        let (node, now) = (self.position(host)?, self.now());
+        ensure!(self.host_mut(node)?.kill_hamp(now), "{host} does not run");
+        self.settle(node);
+        Ok(())
+    }
+
+    /// Stops hamp on a host (SIGSTOP). Where it is alone, its socket keeps what comes, up to
+    /// [`BACKLOG`](super::BACKLOG) frames; a whole host goes on, and what comes for hamp is lost.
     ///
     /// # Errors
     /// There is no such host, or it does not run.
     pub fn freeze(&mut self, host: &str) -> Result<()> {
-        let node = self.position(host)?;
-        let host = self.host_mut(node)?;
-        ensure!(host.acts(), "{} does not run", host.name);
-        host.frozen = true;
+        let (node, now) = (self.position(host)?, self.now());
+        ensure!(self.host_mut(node)?.freeze(now), "{host} does not run");
+        self.settle(node);
         Ok(())
     }
 
@@ -76,9 +87,7 @@ impl Sim {
     /// There is no such host, or it is not frozen.
     pub fn thaw(&mut self, host: &str) -> Result<()> {
         let (node, now) = (self.position(host)?, self.now());
-        let host = self.host_mut(node)?;
-        ensure!(host.frozen, "{} is not frozen", host.name);
-        host.thaw(now);
+        ensure!(self.host_mut(node)?.thaw(now), "{host} is not frozen");
         self.settle(node);
         Ok(())
     }
@@ -178,9 +187,9 @@ impl Sim {
     /// There is no such host, it does not run, or hamp refuses.
     pub fn join(&mut self, host: &str, prefix: &str) -> Result<()> {
         let prefix = parse(prefix)?;
-        let options = self.host(self.position(host)?)?.options();
-        self.act(host, |node, now| node.join(now, prefix, options))?
-            .with_context(|| host.to_owned())
+        let options = self.host(self.position(host)?)?.about.options();
+        let joins = |machine: &mut Machine, now| machine.join(now, prefix, options);
+        self.drive(host, joins).with_context(|| host.to_owned())
     }
 
     /// Stops serving `prefix` on a host.
@@ -189,23 +198,55 @@ impl Sim {
     /// There is no such host, it does not run, or does not serve it.
     pub fn leave(&mut self, host: &str, prefix: &str) -> Result<()> {
         let prefix = parse(prefix)?;
-        self.act(host, |node, now| node.leave(now, prefix))?
-            .with_context(|| host.to_owned())
+        let leaves = |machine: &mut Machine, now| machine.leave(now, prefix);
+        self.drive(host, leaves).with_context(|| host.to_owned())
     }
 
-    /// Does something with hamp on a host that acts, and whatever follows from it.
+    /// Does something with hamp, alone on a host that acts, and whatever follows from it.
     ///
     /// # Errors
-    /// There is no such host, or it does not act.
+    /// There is no such host, it does not act, or it is a whole host.
     pub fn act<T>(&mut self, host: &str, what: impl FnOnce(&mut Node, Instant) -> T) -> Result<T> {
+        self.drive(host, |machine, now| Ok(what(machine.node_mut()?, now)))
+    }
+
+    /// Lets clients on a host ask from now on, at the stream's rate; [`Sim::requests`] has what
+    /// comes of it.
+    ///
+    /// # Errors
+    /// There is no such host, it does not run, or has hamp alone.
+    pub fn ask(&mut self, host: &str, stream: Stream) -> Result<()> {
         let (node, now) = (self.position(host)?, self.now());
-        let host = self.host_mut(node)?;
-        let Some(hamp) = host.node.as_mut().filter(|_| !host.frozen) else {
-            bail!("{} does not run, or is frozen", host.name);
-        };
-        let result = what(hamp, now);
+        let machine = self.host_mut(node)?.machine.as_mut();
+        let machine = machine.with_context(|| format!("{host} does not run"))?;
+        machine.as_whole()?.apps.ask(now, host, stream);
         self.settle(node);
-        Ok(result)
+        Ok(())
+    }
+
+    /// Lets no client ask any more; requests on their way may still end.
+    pub fn stop_asking(&mut self) {
+        for device in &mut self.devices {
+            if let Device::Host(host) = device
+                && let Some(Ok(whole)) = host.machine.as_mut().map(Machine::as_whole)
+            {
+                whole.apps.stop();
+            }
+        }
+    }
+
+    /// Does something with what runs on a host that acts, and whatever follows from it.
+    fn drive<T>(
+        &mut self,
+        host: &str,
+        what: impl FnOnce(&mut Machine, Instant) -> Result<T>,
+    ) -> Result<T> {
+        let (node, now) = (self.position(host)?, self.now());
+        let machine = self.host_mut(node)?.acting();
+        let machine = machine.with_context(|| format!("{host} does not run, or is frozen"))?;
+        let result = what(machine, now);
+        self.settle(node);
+        result
     }
 
     /// The kernel of a host asks the link of an interface who has `target` (ARP, or neighbour
@@ -233,9 +274,9 @@ impl Sim {
         let (port, now) = (self.port(host, interface)?, self.now());
         let (node, at) = (self.ports[port].node, self.ports[port].at);
         let host = self.host_mut(node)?;
-        let speaks = host.acts() && host.interfaces[at].speaks;
-        if let Some(hamp) = host.node.as_mut().filter(|_| speaks) {
-            hamp.handle_frame(now, number(at), &frame, true);
+        let speaks = host.interfaces[at].speaks;
+        if let Some(machine) = host.acting().filter(|_| speaks) {
+            machine.see(now, number(at), &frame);
         }
         self.emit(port, frame);
         self.settle(node);

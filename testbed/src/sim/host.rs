@@ -1,4 +1,4 @@
-//! A host of the simulation: what its file says, and the life it has at the moment.
+//! A host of the simulation: what it is, and the life it has at the moment.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -6,13 +6,16 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use hamp::daemon::config::Config;
-use hamp::node::{self, JoinOptions, LinkId, LinkState, Node};
+use hamp::node::{self, JoinOptions, LinkId, LinkState};
 use hamp::proto::Timing;
 use hamp::time::Instant;
+use hamp::user::{self, Route};
 use ipnet::IpNet;
 
+use super::machine::Machine;
 use super::packet::Packet;
 use super::queue::Nanos;
+use crate::topology::{Kind, Node, Via};
 
 /// Frames that the socket of a frozen host keeps: what Linux's default receive buffer
 /// (`net.core.rmem_default`, 208 KiB) holds of small ones.
@@ -38,7 +41,7 @@ pub(super) struct Interface {
 
 impl Interface {
     /// What hamp is told of it.
-    fn state(&self) -> Option<LinkState> {
+    pub(super) fn state(&self) -> Option<LinkState> {
         let mut state = LinkState {
             mac: self.mac,
             ipv4: None,
@@ -54,109 +57,76 @@ impl Interface {
         let speaks = self.carrier && (state.ipv4.is_some() || state.ipv6.is_some());
         speaks.then_some(state)
     }
+
+    /// What a whole host is told of it while the cable is in.
+    pub(super) fn of_user(&self) -> user::Interface {
+        user::Interface {
+            mac: self.mac,
+            addresses: self.addresses.clone(),
+            mtu: MTU,
+        }
+    }
 }
 
-/// A host.
+/// What a host is, in all its lives.
 #[derive(Debug)]
-pub(super) struct Host {
+pub(super) struct About {
     pub(super) name: String,
     config: Option<Config>,
     secret: [u8; 32],
-    pub(super) interfaces: Vec<Interface>,
-    /// Whether its first start is still to come.
-    pub(super) starts: bool,
-    /// hamp on this host, while it runs.
-    pub(super) node: Option<Node>,
-    pub(super) frozen: bool,
-    backlog: VecDeque<(LinkId, Rc<Packet>)>,
-    /// When a timer of it is planned.
-    pub(super) timer: Option<Nanos>,
-    /// No later life has a smaller epoch.
-    epoch: u64,
+    /// It is a whole host, with these routes, forwarding or not, serving its name or not.
+    whole: bool,
+    routes: Vec<Route>,
+    router: bool,
+    serves: bool,
 }
 
-impl Host {
-    /// A host that does not run yet; `text` is its `hamp.toml`.
+impl About {
+    /// What `node` of a topology is; `text` is its whole `hamp.toml`.
     pub(super) fn new(
-        name: &str,
+        node: &Node,
         text: Option<&str>,
-        interfaces: Vec<Interface>,
+        interfaces: &mut [Interface],
         secret: [u8; 32],
+        whole: bool,
     ) -> Result<Self> {
+        let name = node.name.clone();
         let file = format!("hamp.toml of {name}");
         let config = text.map(|text| Config::parse(text, &file)).transpose()?;
-        let mut host = Self {
-            name: name.to_owned(),
+        for wanted in config.iter().flat_map(|config| &config.node.interfaces) {
+            let found = interfaces.iter_mut().find(|known| known.name == *wanted);
+            found
+                .with_context(|| format!("{file}: {name} has no {wanted}"))?
+                .speaks = true;
+        }
+        let link = |name: &String| interfaces.iter().position(|known| known.name == *name);
+        let routes = node.routes.iter().map(|route| Route {
+            to: route.to,
+            via: match route.via {
+                Via::Gateway(address) => Some(address),
+                Via::Interface(_) => None,
+            },
+            link: match &route.via {
+                Via::Gateway(_) => None,
+                Via::Interface(name) => link(name).map(number),
+            },
+            metric: 0,
+        });
+        let mut programs = node.programs.iter();
+        Ok(Self {
             config,
             secret,
-            interfaces,
-            starts: text.is_some(),
-            node: None,
-            frozen: false,
-            backlog: VecDeque::new(),
-            timer: None,
-            epoch: FIRST_EPOCH,
-        };
-        for name in host
-            .config
-            .iter()
-            .flat_map(|config| &config.node.interfaces)
-        {
-            let mut all = host.interfaces.iter_mut();
-            let found = all.find(|interface| interface.name == *name);
-            let found = found.with_context(|| format!("{file}: {} has no {name}", host.name))?;
-            found.speaks = true;
-        }
-        Ok(host)
+            whole,
+            routes: routes.collect(),
+            router: node.kind == Kind::Router,
+            serves: programs.any(|program| program.command.get(1).is_some_and(|arg| arg == "who")),
+            name,
+        })
     }
 
-    /// Begins a new life.
-    pub(super) fn start(&mut self, now: Instant) -> Result<()> {
-        let Some(config) = &self.config else {
-            bail!(
-                "{} has no hamp.toml, so there is nothing to start",
-                self.name
-            );
-        };
-        if self.node.is_some() {
-            bail!("{} runs already", self.name);
-        }
-        self.epoch = self.epoch.max(FIRST_EPOCH + now.as_millis());
-        let about = node::Config {
-            name: config.node.name.clone().unwrap_or(self.name.clone()),
-            class: config.class(),
-            timing: Timing {
-                hello: config.hello(),
-                dead_hellos: config.node.dead_hellos,
-            },
-            client: config.is_client(),
-            ..node::Config::default()
-        };
-        let mut node = Node::new(about, self.secret, self.epoch);
-        for prefix in config.addresses() {
-            node.join(now, prefix, self.options())?;
-        }
-        self.node = Some(node);
-        self.starts = false;
-        self.frozen = false;
-        self.look_at_links(now);
-        Ok(())
-    }
-
-    /// Ends this life without a word.
-    ///
-    /// Returns whether there was one, or was about to be.
-    pub(super) fn kill(&mut self) -> bool {
-        let started = !std::mem::take(&mut self.starts);
-        let Some(node) = self.node.take() else {
-            return !started;
-        };
-        let epochs = node.links().map(|(_, link)| link.member().epoch());
-        self.epoch = epochs.fold(self.epoch, u64::max) + 1;
-        self.frozen = false;
-        self.backlog.clear();
-        self.timer = None;
-        true
+    /// Whether there is anything to start.
+    pub(super) fn runs(&self) -> bool {
+        self.whole || self.config.is_some()
     }
 
     /// How it serves what it joins.
@@ -169,54 +139,214 @@ impl Host {
         }
     }
 
-    /// Goes on, with what the socket kept: read first, as a daemon that wakes up does.
-    pub(super) fn thaw(&mut self, now: Instant) {
-        self.frozen = false;
-        for (link, packet) in std::mem::take(&mut self.backlog) {
-            self.hear(now, link, &packet);
-        }
-        self.look_at_links(now);
-        if let Some(node) = &mut self.node {
-            node.handle_timeout(now);
+    fn machine(&self, now: Instant, epoch: u64) -> Result<Machine> {
+        let config = self.config.as_ref().map(|config| node::Config {
+            name: config.node.name.clone().unwrap_or(self.name.clone()),
+            class: config.class(),
+            timing: Timing {
+                hello: config.hello(),
+                dead_hellos: config.node.dead_hellos,
+            },
+            client: config.is_client(),
+            ..node::Config::default()
+        });
+        let mut machine = match config {
+            config if self.whole => {
+                let service = self.serves.then_some(self.name.as_str());
+                let life = (self.secret, epoch);
+                Machine::whole(config, life, &self.routes, self.router, service)?
+            }
+            Some(config) => Machine::alone(config, self.secret, epoch),
+            None => bail!(
+                "{} has no hamp.toml, so there is nothing to start",
+                self.name
+            ),
+        };
+        self.join(now, &mut machine)?;
+        Ok(machine)
+    }
+
+    /// Serves what its file says.
+    fn join(&self, now: Instant, machine: &mut Machine) -> Result<()> {
+        let mut all = self.config.iter().flat_map(Config::addresses);
+        all.try_for_each(|prefix| machine.join(now, prefix, self.options()))
+    }
+}
+
+/// What hamp on a host does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hamp {
+    /// It runs, if the host does.
+    Runs,
+    /// It is stopped, and may go on.
+    Frozen,
+    /// It has ended, while the host goes on.
+    Dead,
+}
+
+/// A host.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) about: About,
+    pub(super) interfaces: Vec<Interface>,
+    /// Whether its first start is still to come.
+    pub(super) starts: bool,
+    /// What runs on it, if it runs.
+    pub(super) machine: Option<Machine>,
+    pub(super) hamp: Hamp,
+    backlog: VecDeque<(LinkId, Rc<Packet>)>,
+    /// When a timer of it is planned.
+    pub(super) timer: Option<Nanos>,
+    /// No later life has a smaller epoch.
+    epoch: u64,
+}
+
+impl Host {
+    /// A host that does not run yet.
+    pub(super) fn new(about: About, interfaces: Vec<Interface>) -> Self {
+        Self {
+            starts: about.runs(),
+            about,
+            interfaces,
+            machine: None,
+            hamp: Hamp::Runs,
+            backlog: VecDeque::new(),
+            timer: None,
+            epoch: FIRST_EPOCH,
         }
     }
 
-    /// Tells hamp which interfaces it has, and how they are.
-    pub(super) fn look_at_links(&mut self, now: Instant) {
-        let Some(node) = self.node.as_mut().filter(|_| !self.frozen) else {
-            return;
+    pub(super) fn name(&self) -> &str {
+        &self.about.name
+    }
+
+    /// Begins a new life.
+    pub(super) fn start(&mut self, now: Instant) -> Result<()> {
+        if self.machine.is_some() && self.hamp != Hamp::Dead {
+            bail!("{} runs already", self.name());
+        }
+        self.epoch = self.epoch.max(FIRST_EPOCH + now.as_millis());
+        if let Some(machine) = &mut self.machine {
+            machine.restart(now, self.about.secret, self.epoch);
+            self.about.join(now, machine)?;
+        } else {
+            self.machine = Some(self.about.machine(now, self.epoch)?);
+        }
+        self.starts = false;
+        self.hamp = Hamp::Runs;
+        self.look_at_links(now);
+        Ok(())
+    }
+
+    /// Ends this life without a word.
+    ///
+    /// Returns whether there was one, or was about to be.
+    pub(super) fn kill(&mut self) -> bool {
+        let was_to_start = std::mem::take(&mut self.starts);
+        self.end_life();
+        self.hamp = Hamp::Runs;
+        self.backlog.clear();
+        self.timer = None;
+        self.machine.take().is_some() || was_to_start
+    }
+
+    /// Ends hamp without a word, and nothing else if it is a whole host. Returns whether it ran.
+    pub(super) fn kill_hamp(&mut self, now: Instant) -> bool {
+        match &mut self.machine {
+            Some(machine) if machine.is_whole() => {
+                let ran = self.hamp != Hamp::Dead;
+                machine.freeze(now);
+                self.end_life();
+                self.hamp = Hamp::Dead;
+                ran
+            }
+            _ => self.kill(),
+        }
+    }
+
+    fn end_life(&mut self) {
+        let links = self
+            .machine
+            .iter()
+            .flat_map(|machine| machine.node().links());
+        let epochs = links.map(|(_, link)| link.member().epoch());
+        self.epoch = epochs.fold(self.epoch, u64::max) + 1;
+    }
+
+    /// Stops hamp where it is. Returns whether it ran.
+    pub(super) fn freeze(&mut self, now: Instant) -> bool {
+        let Some(machine) = self.acting() else {
+            return false;
         };
-        for (at, interface) in self.interfaces.iter().enumerate() {
-            if interface.speaks {
-                node.handle_link(now, number(at), interface.state());
+        machine.freeze(now);
+        self.hamp = Hamp::Frozen;
+        true
+    }
+
+    /// Goes on, with what the socket kept: read first, as a daemon that wakes up does. Returns
+    /// whether hamp was frozen.
+    pub(super) fn thaw(&mut self, now: Instant) -> bool {
+        if self.hamp != Hamp::Frozen {
+            return false;
+        }
+        self.hamp = Hamp::Runs;
+        if let Some(machine) = &mut self.machine {
+            for (link, packet) in std::mem::take(&mut self.backlog) {
+                machine.hear(now, link, &packet);
+            }
+        }
+        self.look_at_links(now);
+        if let Some(machine) = &mut self.machine {
+            machine.thaw(now);
+        }
+        true
+    }
+
+    /// Tells what runs which interfaces there are, and how they are.
+    pub(super) fn look_at_links(&mut self, now: Instant) {
+        if let Some(machine) = self.machine.as_mut().filter(|machine| {
+            // A whole host looks at its links itself when hamp on it wakes up.
+            self.hamp == Hamp::Runs || machine.is_whole()
+        }) {
+            for (at, interface) in self.interfaces.iter().enumerate() {
+                machine.handle_link(now, number(at), interface);
             }
         }
     }
 
     /// Takes a frame that came by the interface `at`.
     pub(super) fn receive(&mut self, now: Instant, at: usize, packet: &Rc<Packet>) {
-        if self.node.is_none() || !self.interfaces[at].speaks {
+        let Some(machine) = &mut self.machine else {
+            return;
+        };
+        if !self.interfaces[at].speaks && !self.about.whole {
             return;
         }
-        if !self.frozen {
-            self.hear(now, number(at), packet);
+        if self.hamp == Hamp::Runs || machine.is_whole() {
+            machine.hear(now, number(at), packet);
         } else if self.backlog.len() < BACKLOG {
             self.backlog.push_back((number(at), Rc::clone(packet)));
         }
     }
 
-    fn hear(&mut self, now: Instant, link: LinkId, packet: &Packet) {
-        if let Some(node) = &mut self.node {
-            node.handle_heard(now, link, packet.heard(), false);
-        }
+    /// What runs on it, if hamp acts at the moment.
+    pub(super) fn acting(&mut self) -> Option<&mut Machine> {
+        self.machine.as_mut().filter(|_| self.hamp == Hamp::Runs)
     }
 
-    /// Whether it acts at the moment.
+    /// Whether hamp acts at the moment.
     pub(super) fn acts(&self) -> bool {
-        self.node.is_some() && !self.frozen
+        self.machine.is_some() && self.hamp == Hamp::Runs
     }
 
-    /// The interface that hamp knows as `link`.
+    /// What runs on it, if that has timers at the moment.
+    pub(super) fn awake(&mut self) -> Option<&mut Machine> {
+        let hamp = self.hamp;
+        let all = self.machine.as_mut();
+        all.filter(|machine| hamp == Hamp::Runs || machine.is_whole())
+    }
+
+    /// The interface that is `link` to what runs.
     pub(super) fn interface(&self, link: LinkId) -> Option<&Interface> {
         let at = link.0.checked_sub(number(0).0)?;
         self.interfaces.get(at as usize)

@@ -8,9 +8,11 @@ use hamp::node::Node;
 
 use super::digest::Digest;
 use super::host::Host;
+use super::machine::Machine;
 use super::tape::Tape;
 use super::{Device, Happened, Sim};
 use crate::capture::Captured;
+use crate::report::Request;
 
 /// How much happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +48,8 @@ impl Sim {
     /// # Errors
     /// There is no such host.
     pub fn node(&self, host: &str) -> Result<Option<&Node>> {
-        Ok(self.host(self.position(host)?)?.node.as_ref())
+        let machine = self.host(self.position(host)?)?.machine.as_ref();
+        Ok(machine.map(Machine::node))
     }
 
     /// Whether hamp runs on a host and is not frozen.
@@ -73,11 +76,11 @@ impl Sim {
             })
         };
         let hosts = self.devices.iter().filter_map(|device| match device {
-            Device::Host(host) if host.acts() => host.node.as_ref().map(|node| (host, node)),
+            Device::Host(host) if host.acts() => Some((host, host.machine.as_ref()?.node())),
             _ => None,
         });
         let owning = hosts.filter(|(_, node)| owns(node));
-        Ok(owning.map(|(host, _)| host.name.as_str()).collect())
+        Ok(owning.map(|(host, _)| host.name()).collect())
     }
 
     /// The one host that takes itself for the owner of `address`; `None` if that is nobody or more
@@ -101,6 +104,11 @@ impl Sim {
     /// counting them.
     pub fn forget_events(&mut self) {
         self.events = None;
+    }
+
+    /// The requests of clients that have ended so far, in the order of their ends.
+    pub fn requests(&self) -> &[Request] {
+        &self.requests
     }
 
     /// Records every frame that a host sends or gets from now on.

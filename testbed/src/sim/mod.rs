@@ -23,11 +23,14 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 //!
-//! **What is simulated.** A host is hamp alone: it answers for anycast addresses, and for nothing
-//! else. A cable takes no time beyond its impairments, a switch takes [`SWITCHING`]. A frozen host
-//! keeps [`BACKLOG`] frames. Routers forward nothing.
+//! **What is simulated.** A host of [`Sim::new`] is hamp alone: it answers for anycast addresses, and
+//! for nothing else, and ten thousand of them fit a minute of a processor. A host of [`Sim::whole`]
+//! is one in user space (`hamp::user`): it resolves addresses, forwards if it is a router, serves
+//! its name if the topology starts the program `who` on it, and its programs speak TCP and UDP. A
+//! cable takes no time beyond its impairments, a switch takes [`SWITCHING`]. The socket
+//! of frozen hamp keeps [`BACKLOG`] frames.
 //!
-//! Files: `queue` what comes next, `host` lives of a host, `apps` programs on it, `switch` learning,
+//! Files: `queue` what comes next, `host` lives of a host, `machine` what runs on it, `apps` programs, `switch` learning,
 //! `traffic` the way of a frame, `fault` what is done to the network, `look` what can be seen of it,
 //! `tape` frames recorded, [`scale`] thousands of hosts, `digest` two runs compared.
 
@@ -36,6 +39,7 @@ mod digest;
 mod fault;
 mod host;
 mod look;
+mod machine;
 mod packet;
 mod queue;
 pub mod scale;
@@ -52,9 +56,10 @@ use hamp::proto::random::Random;
 use hamp::time::Instant;
 
 use crate::impair::{self, Direction};
+use crate::report::Request;
 use crate::topology::{Kind, Topology};
 use digest::Digest;
-use host::{Host, Interface};
+use host::{About, Host, Interface};
 use queue::{Nanos, Planned, Queue};
 use switch::Switch;
 use tape::Tape;
@@ -100,6 +105,7 @@ pub struct Sim {
     random: Random,
     events: Option<Vec<Happened>>,
     tape: Option<Tape>,
+    requests: Vec<Request>,
     totals: Totals,
 }
 
@@ -133,12 +139,24 @@ struct Port {
 }
 
 impl Sim {
-    /// The network of `topology` at time zero; every host that has a `hamp` text is about to start.
-    /// Whatever is random is drawn from `seed`.
+    /// The network of `topology` at time zero, with hamp alone on every host that has a `hamp` text,
+    /// about to start. Whatever is random is drawn from `seed`.
     ///
     /// # Errors
     /// What [`Topology::check`] says.
     pub fn new(topology: &Topology, seed: u64) -> Result<Self> {
+        Self::build(topology, seed, false)
+    }
+
+    /// The same with whole hosts, which speak TCP and UDP.
+    ///
+    /// # Errors
+    /// What [`Topology::check`] says.
+    pub fn whole(topology: &Topology, seed: u64) -> Result<Self> {
+        Self::build(topology, seed, true)
+    }
+
+    fn build(topology: &Topology, seed: u64, whole: bool) -> Result<Self> {
         topology.check()?;
         let mut random = Random::new(seed);
         let mut plugs: Vec<Vec<usize>> = vec![Vec::new(); topology.nodes.len()];
@@ -181,8 +199,10 @@ impl Sim {
             });
             let text = topology.hamp_config(index)?;
             let secret = std::array::from_fn(|_| random.next_u64() as u8);
-            let host = Host::new(&node.name, text.as_deref(), interfaces.collect(), secret)?;
-            if text.is_some() {
+            let mut interfaces: Vec<_> = interfaces.collect();
+            let about = About::new(node, text.as_deref(), &mut interfaces, secret, whole)?;
+            let host = Host::new(about, interfaces);
+            if host.starts {
                 let start = Planned::Start(index);
                 parts[part_of[index]].queue.push(0, start);
             }
@@ -209,6 +229,7 @@ impl Sim {
             random,
             events: Some(Vec::new()),
             tape: None,
+            requests: Vec::new(),
             totals: Totals::default(),
         })
     }
@@ -252,6 +273,7 @@ impl Sim {
         let (begin, end) = (self.now, self.now.max(end));
         let events = self.events.as_ref().map_or(0, Vec::len);
         let frames = self.tape.as_ref().map_or(0, Tape::len);
+        let requests = self.requests.len();
         for part in 0..self.parts.len() {
             self.now = begin;
             while self.step(part, end) {}
@@ -264,6 +286,7 @@ impl Sim {
             if let Some(tape) = &mut self.tape {
                 tape.sort(frames);
             }
+            self.requests[requests..].sort_by_key(|request| request.done);
         }
     }
 

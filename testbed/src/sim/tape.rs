@@ -25,10 +25,10 @@ impl Tape {
             links[interface.port] = Some(captured.links.len());
             let other = &sim.ports[interface.port ^ 1];
             captured.links.push(Link {
-                host: host.name.clone(),
+                host: host.name().to_owned(),
                 interface: interface.name.clone(),
                 port: match &sim.devices[other.node] {
-                    Device::Switch(_) => host.name.clone(),
+                    Device::Switch(_) => host.name().to_owned(),
                     Device::Host(host) => host.interfaces[other.at].name.clone(),
                 },
                 mac: interface.mac,

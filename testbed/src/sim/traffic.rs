@@ -3,7 +3,6 @@
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
-use hamp::node::Node;
 use hamp::wire::frame::is_group;
 
 use super::packet::Packet;
@@ -151,11 +150,12 @@ impl Sim {
             return;
         }
         host.timer = None;
-        if host.acts()
-            && let Some(hamp) = &mut host.node
-            && hamp.poll_timeout().is_some_and(|due| due <= instant(now))
+        if let Some(machine) = host.awake()
+            && machine
+                .poll_timeout()
+                .is_some_and(|due| due <= instant(now))
         {
-            hamp.handle_timeout(instant(now));
+            machine.handle_timeout(instant(now));
         }
         self.settle(node);
     }
@@ -168,7 +168,11 @@ impl Sim {
         let Device::Host(host) = &mut self.devices[node] else {
             return;
         };
-        while let Some(event) = host.node.as_mut().and_then(Node::poll_event) {
+        let Some(machine) = &mut host.machine else {
+            return;
+        };
+        self.requests.extend(machine.take_ended());
+        while let Some(event) = machine.poll_event() {
             self.totals.events += 1;
             let digest = &mut self.parts[self.part_of[node]].digest;
             digest.write_u64(self.now);
@@ -182,10 +186,7 @@ impl Sim {
                 });
             }
         }
-        if !host.acts() {
-            return;
-        }
-        let due = host.node.as_ref().and_then(Node::poll_timeout);
+        let due = host.awake().and_then(|machine| machine.poll_timeout());
         let due = due.map(|due| (due.as_micros().saturating_mul(1000)).max(self.now));
         if let Some(due) = due
             && host.timer.is_none_or(|planned| due < planned)
@@ -201,7 +202,7 @@ impl Sim {
         let Device::Host(host) = &mut self.devices[node] else {
             return None;
         };
-        let transmit = host.node.as_mut()?.poll_transmit()?;
+        let transmit = host.machine.as_mut()?.poll_transmit()?;
         let interface = host.interface(transmit.link)?;
         Some((interface.port, transmit.frame))
     }
