@@ -180,6 +180,18 @@ fn defaults() -> Result<()> {
     Ok(())
 }
 
+/// Where commands in a host begin.
+pub(crate) const DIRECTORY: &str = "/run/lab/tmp";
+
+/// The environment of a command in a host: its path, its name.
+pub(crate) fn surroundings(command: &mut Command, host: &str) {
+    command
+        .env("PATH", format!("{BIN}:{PATH}"))
+        .env(HOST_VARIABLE, host)
+        .env("TMPDIR", "/tmp")
+        .env_remove("NOTIFY_SOCKET");
+}
+
 impl Host {
     /// Its name in the lab, which is also its host name.
     pub fn name(&self) -> &str {
@@ -257,12 +269,9 @@ impl Host {
         let mut command = Command::new(program);
         command
             .args(arguments)
-            .env("PATH", format!("{BIN}:{PATH}"))
-            .env(HOST_VARIABLE, &self.name)
-            .env("TMPDIR", "/tmp")
-            .env_remove("NOTIFY_SOCKET")
             .stdin(Stdio::null())
-            .current_dir("/run/lab/tmp");
+            .current_dir(DIRECTORY);
+        surroundings(&mut command, &self.name);
         Ok(command)
     }
 

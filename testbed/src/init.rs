@@ -18,7 +18,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::who;
+use crate::{hold, one_user, who};
 
 /// First argument of a host's first process.
 pub(crate) const HOST_ARGUMENT: &str = "__host";
@@ -30,7 +30,7 @@ pub(crate) const BIN: &str = "/run/lab/bin";
 pub(crate) const LOG: &str = "/run/lab/log";
 
 /// Call this first in `main`, before any thread: does not return if this process is meant to be a
-/// host, `hamp` or `hamp-lab who`.
+/// host, `hamp`, `hamp-lab who`, or the holder of a lab that stays up.
 pub fn init() {
     let mut arguments = std::env::args_os();
     let called = arguments.next().unwrap_or_default();
@@ -54,6 +54,17 @@ pub fn init() {
             std::process::exit(1);
         }
         std::process::exit(0);
+    }
+    if first == hold::HOLD_ARGUMENT {
+        std::process::exit(hold::hold().into());
+    }
+    if first == hold::inside::IN_ARGUMENT {
+        std::process::exit(hold::inside::become_command(std::env::args_os().skip(2)).into());
+    }
+    if first == one_user::ONE_USER_ARGUMENT {
+        let error = one_user::become_program(std::env::args_os().skip(2));
+        eprintln!("hamp-lab: {error:#}");
+        std::process::exit(126);
     }
     // By its name in a host, or as `hamp-lab __hamp ARGUMENTS...`.
     let by_name = name == Some("hamp".as_ref());
@@ -120,6 +131,7 @@ fn mounts() -> Result<()> {
     }
     drop(held);
     std::os::unix::fs::symlink("hamp-lab", format!("{BIN}/hamp"))?;
+    one_user::prepare(BIN)?;
     for dir in ["/tmp", "/var/tmp"] {
         if Path::new(dir).is_dir() {
             tmpfs(dir)?;

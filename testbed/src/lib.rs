@@ -39,19 +39,21 @@
 //! [`lab`] wiring, [`impair`] what happens to frames on their way, [`sim`] the same network in
 //! virtual time, [`capture`] frames on links, [`wait`] bounded waits, `skip` tests that cannot run,
 //! [`harness`] tests one at a time, [`check`] what a machine lacks, [`who`] a server that says which
-//! host answered, [`scenario`] the labs of `hamp-lab`, [`report`] what they leave.
+//! host answered, [`hold`] labs that stay up, `one_user` programs that become other users, [`scenario`] the labs of `hamp-lab`, [`report`] what they leave.
 
 mod before_main;
 pub mod capture;
 pub mod check;
 pub mod enter;
 pub mod harness;
+pub mod hold;
 pub mod host;
 pub mod impair;
 mod init;
 pub mod judge;
 pub mod lab;
 pub mod load;
+mod one_user;
 mod picture;
 pub mod process;
 pub mod report;

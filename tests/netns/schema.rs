@@ -9,7 +9,7 @@ pub(crate) fn check(document: &Value) -> Result<(), String> {
 }
 
 /// Checks a document that names no schema itself.
-#[allow(dead_code, reason = "most documents name theirs")]
+#[allow(dead_code, reason = "most documents name their schema")]
 pub(crate) fn check_as(document: &Value, name: &str) -> Result<(), String> {
     let file = format!("{}.json", name.replace('/', "-"));
     one(document, &load(&file)?, &file, name)

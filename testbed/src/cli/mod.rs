@@ -2,12 +2,13 @@
 
 mod look;
 mod run;
+mod up;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use hamp::daemon::{Failure, exit};
+use hamp::daemon::exit;
 use testbed::{Privilege, wait};
 
 /// Labs for host anycast: whole networks on this machine, without root, that leave nothing behind.
@@ -34,7 +35,7 @@ enum Command {
         #[arg(long, value_enum, default_value_t, env = "HAMP_LAB_PRIVILEGE")]
         privilege: Privilege,
     },
-    /// List the labs
+    /// List the labs to run, and those that are up
     List {
         /// Print JSON
         #[arg(long)]
@@ -42,6 +43,18 @@ enum Command {
     },
     /// Run a lab
     Run(run::Arguments),
+    /// Build a lab from a file, start what runs in it, and leave it up
+    Up(up::Up),
+    /// End a lab that is up
+    Down(up::Down),
+    /// Run a command in a host of a lab that is up
+    Exec(up::Exec),
+    /// A shell in a host of a lab that is up
+    Shell(up::Shell),
+    /// Show what a program of a host has written
+    Log(up::Log),
+    /// Change the cable of a host's interface in a lab that is up
+    Link(up::Link),
     /// Simulate thousands of members in virtual time, and say what that took
     Simulate(testbed::sim::scale::Arguments),
     /// Serve this host's name over HTTP and DNS, for labs
@@ -61,6 +74,12 @@ pub(crate) fn main() -> ExitCode {
         Command::Check { json, privilege } => look::check(json, privilege),
         Command::List { json } => look::list(json),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Up(arguments) => up::up(&arguments),
+        Command::Down(arguments) => up::down(&arguments),
+        Command::Exec(arguments) => up::exec(&arguments),
+        Command::Shell(arguments) => up::shell(&arguments),
+        Command::Log(arguments) => up::log(&arguments),
+        Command::Link(arguments) => up::link(&arguments),
         Command::Simulate(arguments) => testbed::sim::scale::run(&arguments).map(|()| 0),
         Command::Who(arguments) => arguments.run().map(|()| 0),
     };
@@ -69,19 +88,8 @@ pub(crate) fn main() -> ExitCode {
         Err(_) if wait::go_on().is_err() => ExitCode::from(exit::INTERRUPTED),
         Err(error) => {
             eprintln!("hamp-lab: {error:#}");
-            ExitCode::from(code_of(&error))
+            ExitCode::from(testbed::hold::code(&error))
         }
-    }
-}
-
-/// The exit code of an error.
-fn code_of(error: &anyhow::Error) -> u8 {
-    if let Some(failure) = error.downcast_ref::<Failure>() {
-        failure.code
-    } else if error.is::<hamp::daemon::config::Error>() {
-        exit::CONFIG
-    } else {
-        exit::FAILED
     }
 }
 

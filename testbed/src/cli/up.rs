@@ -1,0 +1,252 @@
+//! `hamp-lab up`, `down`, `exec`, `shell`, `log`, `link`: labs that stay up.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Subcommand;
+use hamp::daemon::{Failure, exit};
+use testbed::hold::{self, About, Found, HostAbout, Request};
+use testbed::{Privilege, Topology};
+
+/// How long a change of a link may take.
+const CHANGE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Up {
+    /// Topology file (docs/topology.md); - is standard input
+    file: PathBuf,
+    /// What to call the lab; the topology's own name otherwise
+    #[arg(long)]
+    name: Option<String>,
+    /// Only say whether the file is right
+    #[arg(long)]
+    dry_run: bool,
+    /// How to get the right to make namespaces
+    #[arg(long, value_enum, default_value_t, env = "HAMP_LAB_PRIVILEGE")]
+    privilege: Privilege,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Down {
+    /// Which lab; needed if several are up
+    name: Option<String>,
+    /// All labs
+    #[arg(long, conflicts_with = "name")]
+    all: bool,
+}
+
+/// Which lab, for commands that do something in it.
+#[derive(Debug, clap::Args)]
+pub(super) struct Which {
+    /// Which lab; needed if several are up
+    #[arg(short, long, value_name = "NAME")]
+    lab: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Exec {
+    #[command(flatten)]
+    which: Which,
+    /// Which host
+    host: String,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Shell {
+    #[command(flatten)]
+    which: Which,
+    /// Which host
+    host: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Log {
+    #[command(flatten)]
+    which: Which,
+    /// Go on as the log grows
+    #[arg(short, long)]
+    follow: bool,
+    /// Which host
+    host: String,
+    /// Which program of it
+    #[arg(default_value = "hamp")]
+    program: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Link {
+    #[command(flatten)]
+    which: Which,
+    /// Which host
+    host: String,
+    /// Which interface of it
+    interface: String,
+    #[command(subcommand)]
+    change: Change,
+}
+
+#[derive(Debug, Subcommand)]
+enum Change {
+    /// Pull the cable: no carrier
+    Down,
+    /// Plug it in again
+    Up,
+}
+
+pub(super) fn up(arguments: &Up) -> Result<u8> {
+    let (file, text) = read(&arguments.file)?;
+    if arguments.dry_run {
+        let topology = Topology::parse(&text, &file)?;
+        let hosts = topology.nodes.len();
+        println!("{file}: {hosts} nodes, {} cables", topology.links.len());
+        return Ok(exit::OK);
+    }
+    let about = hold::start(arguments.name.as_deref(), &file, &text, arguments.privilege)?;
+    println!("{} is up: {}", about.name, names(&about));
+    if let Some(first) = about.hosts.iter().find(|host| host.kind != "switch") {
+        let shell = format!("hamp-lab shell {}", first.name);
+        println!("  {shell:32} a shell in a host");
+        let run = format!("hamp-lab exec {} -- ip address", first.name);
+        println!("  {run:32} a command in a host");
+    }
+    let down = format!("hamp-lab down {}", about.name);
+    println!("  {down:32} the end of it");
+    Ok(exit::OK)
+}
+
+/// What a topology file is called in messages, and what is in it.
+pub(super) fn read(file: &Path) -> Result<(String, String)> {
+    if file == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text)?;
+        return Ok(("stdin".into(), text));
+    }
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::new(exit::CONFIG, format!("{name}: {error}")))?;
+    Ok((name, text))
+}
+
+fn names(about: &About) -> String {
+    let names: Vec<_> = about.hosts.iter().map(|host| host.name.as_str()).collect();
+    names.join(", ")
+}
+
+pub(super) fn down(arguments: &Down) -> Result<u8> {
+    let labs = if arguments.all {
+        hold::find()?
+    } else {
+        vec![hold::one(arguments.name.as_deref())?]
+    };
+    if labs.is_empty() {
+        println!("no lab is up");
+    }
+    for lab in labs {
+        end(&lab)?;
+        println!("{} is down", lab.name);
+    }
+    Ok(exit::OK)
+}
+
+fn end(lab: &Found) -> Result<()> {
+    if lab.is_ours() {
+        return lab.down();
+    }
+    let output = lab.as_its_user().args(["down", &lab.name]).output()?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(Failure::new(exit::FAILED, said).into());
+    }
+    Ok(())
+}
+
+/// A lab of ours, or the exit code of the same command as the user whose lab it is.
+enum Meant {
+    Ours(Found),
+    Done(u8),
+}
+
+impl Which {
+    fn find(&self) -> Result<Meant> {
+        let lab = hold::one(self.lab.as_deref())?;
+        if lab.is_ours() {
+            return Ok(Meant::Ours(lab));
+        }
+        let same = std::env::args_os().skip(1);
+        let status = lab.as_its_user().args(same).status()?;
+        let code = status.code().unwrap_or(exit::FAILED.into());
+        Ok(Meant::Done(u8::try_from(code).unwrap_or(exit::FAILED)))
+    }
+}
+
+/// A host of a lab.
+fn host(lab: &Found, name: &str) -> Result<HostAbout> {
+    let about = lab.about()?;
+    let found = about.hosts.iter().find(|host| host.name == name).cloned();
+    found.ok_or_else(|| {
+        let text = format!("lab {} has no host {name:?}: {}", lab.name, names(&about));
+        Failure::new(exit::FAILED, text).into()
+    })
+}
+
+pub(super) fn exec(arguments: &Exec) -> Result<u8> {
+    run_in(&arguments.which, &arguments.host, &arguments.command)
+}
+
+fn run_in(which: &Which, name: &str, command: &[String]) -> Result<u8> {
+    match which.find()? {
+        Meant::Ours(lab) => hold::inside::run(&host(&lab, name)?, command),
+        Meant::Done(code) => Ok(code),
+    }
+}
+
+pub(super) fn shell(arguments: &Shell) -> Result<u8> {
+    let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".into());
+    run_in(&arguments.which, &arguments.host, &[shell])
+}
+
+pub(super) fn log(arguments: &Log) -> Result<u8> {
+    let lab = match arguments.which.find()? {
+        Meant::Ours(lab) => lab,
+        Meant::Done(code) => return Ok(code),
+    };
+    let host = host(&lab, &arguments.host)?;
+    let program = &arguments.program;
+    if !host.programs.contains(program) {
+        let programs = match &host.programs[..] {
+            [] => "it has none".into(),
+            programs => programs.join(", "),
+        };
+        let text = format!("{} has no program {program:?}: {programs}", host.name);
+        return Err(Failure::new(exit::FAILED, text).into());
+    }
+    let path = format!("/run/lab/log/{program}.log");
+    let mut command = vec!["tail", "-n", "+1"];
+    command.extend(arguments.follow.then_some("-F"));
+    command.extend(["--", &path]);
+    let command: Vec<_> = command.into_iter().map(Into::into).collect();
+    hold::inside::run(&host, &command)
+}
+
+pub(super) fn link(arguments: &Link) -> Result<u8> {
+    let lab = match arguments.which.find()? {
+        Meant::Ours(lab) => lab,
+        Meant::Done(code) => return Ok(code),
+    };
+    let (host, interface) = (arguments.host.clone(), arguments.interface.clone());
+    let request = match &arguments.change {
+        Change::Down | Change::Up => Request::Carrier {
+            host,
+            interface,
+            up: matches!(arguments.change, Change::Up),
+        },
+    };
+    lab.ask::<()>(&request, CHANGE)
+        .with_context(|| format!("{} of {}", arguments.interface, arguments.host))?;
+    Ok(exit::OK)
+}
