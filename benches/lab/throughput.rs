@@ -1,4 +1,5 @@
-//! TCP over a link of a lab that is not impaired, beside a veth pair made by hand.
+//! TCP over links of a lab, beside a veth pair made by hand: links that are not impaired, and what
+//! the relay of an impaired one takes.
 //!
 //! The limit is for bytes per second of processor time with both ends on one processor: the path is
 //! then all that differs, and other work on the machine takes nothing from it. What comes over in a
@@ -9,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use testbed::{Lab, Topology};
+use testbed::{Impairment, Lab, Topology};
 
 use crate::side_by_side::tcp::{Towards, listen, transfer};
 use crate::side_by_side::{Bench, Better, Limit, Metric, Sides, Unit};
@@ -42,6 +43,10 @@ enum Connection {
     Cable,
     /// Two cables and a switch between them.
     Switch,
+    /// A cable that was impaired once, and is not any more: its relay stays.
+    Relay,
+    /// A cable with so little loss that none happens, for which frames are taken apart.
+    Loss,
 }
 
 /// Links of a lab beside a link made by hand.
@@ -66,7 +71,9 @@ pub(crate) fn compare(bench: &mut Bench) -> Result<()> {
     };
     let sides = Sides::baseline("veth by hand", || side(Connection::ByHand))?
         .and("lab's cable", || side(Connection::Cable))?
-        .and("lab's switch", || side(Connection::Switch))?;
+        .and("lab's switch", || side(Connection::Switch))?
+        .and("relay", || side(Connection::Relay))?
+        .and("relay, single frames", || side(Connection::Loss))?;
     bench.compare("throughput", (61, 9), &CASES, sides)?;
     for case in CASES {
         bench.limit(OF_ONE, case, "lab's cable", Limit::RatioAtLeast(0.97));
@@ -81,12 +88,19 @@ fn connect(how: Connection) -> Result<Lab> {
     let network = match how {
         Connection::ByHand => network.host("a").host("b"),
         Connection::Cable => network.host("a").host("b").cable("a", b, a),
+        Connection::Relay | Connection::Loss => {
+            let once = Impairment::default().with_loss(1e-15);
+            network.host("a").host("b").cable("a", b, a).impaired(once)
+        }
         Connection::Switch => {
             let network = network.switch("w").host("a").link("w", a);
             network.host("b").link("w", b)
         }
     };
     let lab = Lab::new(&network)?;
+    if how == Connection::Relay {
+        lab.impair("b", "eth0", Impairment::default(), Impairment::default())?;
+    }
     if how == Connection::ByHand {
         let [a, b] = ["a", "b"].map(|name| lab.host(name).pid().to_string());
         let link = ["link", "add", "eth0", "netns", &a, "type", "veth"];

@@ -3,6 +3,10 @@
 //! Times are the kernel's own, from captures at both ends. A machine under load makes frames late,
 //! never early: lower bounds are exact, upper ones are medians with [`SLACK_MS`].
 
+#[path = "../../tests/netns/schema.rs"]
+#[allow(dead_code, reason = "each test uses its part")]
+mod schema;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::ExitCode;
@@ -48,6 +52,10 @@ fn main() -> ExitCode {
         (
             "a_cable_between_routers_is_impaired_and_pulled",
             a_cable_between_routers_is_impaired_and_pulled,
+        ),
+        (
+            "what_is_measured_is_as_described",
+            what_is_measured_is_as_described,
         ),
         (
             "netem_that_is_absent_is_an_error",
@@ -437,6 +445,21 @@ fn a_cable_between_routers_is_impaired_and_pulled() -> Result<()> {
     let refused = format!("{:#}", refused.unwrap_err());
     ensure!(refused.contains("the cable between r2 and r1"), "{refused}");
     ensure!(refused.contains("impair it in the topology"), "{refused}");
+    Ok(())
+}
+
+fn what_is_measured_is_as_described() -> Result<()> {
+    let figures = serde_json::to_value(testbed::impair::measure::measure(true)?)?;
+    schema::check(&figures).map_err(anyhow::Error::msg)?;
+    // No frame is early, and no rate is exceeded, on any machine.
+    for delay in figures["delay"].as_array().context("no delays")? {
+        let least = delay["least_late_ms"].as_f64().context("no number")?;
+        ensure!(least >= 0.0, "{delay}");
+    }
+    for rate in figures["rate"].as_array().context("no rates")? {
+        let [set, measured] = ["set_mbit", "measured_mbit"].map(|key| rate[key].as_f64());
+        ensure!(measured <= set, "{rate}");
+    }
     Ok(())
 }
 

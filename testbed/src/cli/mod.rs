@@ -1,6 +1,7 @@
 //! The command line: one file a group of commands.
 
 mod look;
+mod measure;
 mod run;
 mod up;
 
@@ -57,6 +58,12 @@ enum Command {
     Link(up::Link),
     /// Simulate thousands of members in virtual time, and say what that took
     Simulate(testbed::sim::scale::Arguments),
+    /// Measure the testbed itself
+    Measure {
+        /// What to measure
+        #[command(subcommand)]
+        what: measure::What,
+    },
     /// Serve this host's name over HTTP and DNS, for labs
     Who(testbed::who::Arguments),
 }
@@ -81,6 +88,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Log(arguments) => up::log(&arguments),
         Command::Link(arguments) => up::link(&arguments),
         Command::Simulate(arguments) => testbed::sim::scale::run(&arguments).map(|()| 0),
+        Command::Measure { what } => measure::run(&what),
         Command::Who(arguments) => arguments.run().map(|()| 0),
     };
     match code {

@@ -18,11 +18,12 @@
 //!
 //! Files: `machine` the arithmetic (no clock, no socket), `file` how impairments are written in
 //! files; for kernel labs `links` the wiring,
-//! `relay` and `netem` the means, [`probe`] what measures them.
+//! `relay` and `netem` the means, [`probe`] and [`measure`] what measures them.
 
 mod file;
 mod links;
 mod machine;
+pub mod measure;
 mod netem;
 pub mod probe;
 mod relay;

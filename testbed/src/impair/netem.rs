@@ -25,6 +25,16 @@ pub(super) enum Means {
     Netem,
 }
 
+impl Means {
+    /// As the environment says it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Relay => "relay",
+            Self::Netem => "netem",
+        }
+    }
+}
+
 /// What the environment asks for.
 pub(super) fn means() -> Result<Means> {
     let Ok(asked) = std::env::var(VARIABLE) else {
