@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 use testbed::hold::{self, Found};
-use testbed::scenario::ALL;
+use testbed::scenario;
 use testbed::{Privilege, check};
 
 pub(super) fn check(json: bool, privilege: Privilege) -> Result<u8> {
@@ -22,8 +22,7 @@ pub(super) fn check(json: bool, privilege: Privilege) -> Result<u8> {
 pub(super) fn list(json: bool) -> Result<u8> {
     let up: Vec<Value> = hold::find()?.iter().map(running).collect();
     if json {
-        let labs: Vec<_> = ALL
-            .iter()
+        let labs: Vec<_> = scenario::all()
             .map(|s| json!({ "name": s.name, "about": s.about }))
             .collect();
         let document = json!({ "schema": "hamp-lab.list/1", "labs": labs, "up": up });
@@ -31,7 +30,7 @@ pub(super) fn list(json: bool) -> Result<u8> {
         return Ok(0);
     }
     println!("labs to run (hamp-lab run NAME):");
-    for scenario in ALL {
+    for scenario in scenario::all() {
         println!("  {:16} {}", scenario.name, scenario.about);
     }
     println!("\nlabs that are up (hamp-lab up FILE, down NAME):");

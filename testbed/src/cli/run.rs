@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use testbed::report::{self, Run};
-use testbed::scenario::{ALL, Options, Scenario};
+use testbed::scenario::{self, Options, Scenario};
+use testbed::script::World;
 use testbed::{Privilege, check};
 
 use super::watch_signals;
@@ -41,8 +42,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8> {
-    let Some(scenario) = ALL.iter().find(|s| s.name == arguments.name) else {
-        let names: Vec<_> = ALL.iter().map(|s| s.name).collect();
+    let Some(scenario) = scenario::all().find(|s| s.name == arguments.name) else {
+        let names: Vec<_> = scenario::all().map(|s| s.name).collect();
         eprintln!(
             "hamp-lab: no lab {:?}; there are: {}",
             arguments.name,
@@ -74,6 +75,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8> {
         quick: arguments.quick,
         step: arguments.step,
         keep: arguments.keep,
+        world: World::Kernel,
         pcap: arguments.pcap.clone(),
         draw: !arguments.plain && !arguments.step && std::io::stdout().is_terminal(),
         to_stderr: arguments.json.as_deref() == Some(Path::new("-")),

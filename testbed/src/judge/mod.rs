@@ -57,7 +57,8 @@ pub fn share<'a>(
         .filter(move |r| belongs(r, mark) && !taken(r))
 }
 
-fn requests_of<'a>(round: &'a Round, mark: &'a Mark) -> impl Iterator<Item = &'a Request> {
+/// The requests of a phase of a round, as [`share`] says.
+pub fn requests_of<'a>(round: &'a Round, mark: &'a Mark) -> impl Iterator<Item = &'a Request> {
     share(&round.requests, &round.marks, mark)
 }
 

@@ -1,5 +1,6 @@
 //! The labs that `hamp-lab run` knows.
 
+mod course;
 pub mod first_link;
 mod hands;
 mod words;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::report::Story;
+use crate::script::World;
 use crate::wait;
 
 /// A lab with a story.
@@ -23,12 +25,10 @@ pub struct Scenario {
     pub run: fn(&Options) -> Result<Story>,
 }
 
-/// All of them.
-pub const ALL: &[Scenario] = &[Scenario {
-    name: "first-link",
-    about: first_link::ABOUT,
-    run: first_link::run,
-}];
+/// All of them: the first link, then the course.
+pub fn all() -> impl Iterator<Item = &'static Scenario> {
+    [&first_link::LAB].into_iter().chain(course::ALL)
+}
 
 /// How a scenario is to be run.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +41,8 @@ pub struct Options {
     pub keep: bool,
     /// Directory for one pcapng file per link.
     pub pcap: Option<PathBuf>,
+    /// In which world it is played, as far as it can.
+    pub world: World,
     /// Draw over the terminal rather than print line by line.
     pub draw: bool,
     /// Tell the story on stderr, because stdout is for the figures.

@@ -100,6 +100,14 @@ impl Stage for Kernel {
                 host.sh("ip neigh flush all; ip -6 neigh flush all")
                     .map(drop)
             }
+            Action::Impair {
+                host,
+                interface,
+                to_host,
+                from_host,
+            } => self.lab.impair(host, interface, *to_host, *from_host),
+            Action::Partition(hosts) => self.lab.partition(hosts),
+            Action::Heal => self.lab.heal(),
         }
     }
 

@@ -27,7 +27,7 @@ use hamp::daemon::config::Config;
 use crate::capture::{Captured, Stamp};
 use crate::load::{Service, Stream};
 use crate::report::{Kind, Mark, Request, Round};
-use crate::{Lab, Topology};
+use crate::{Impairment, Lab, Topology};
 
 pub use audience::Audience;
 use audience::Steps;
@@ -98,6 +98,21 @@ pub enum Action {
     Plug(String, String),
     /// The host forgets the link-layer addresses it has learned.
     Forget(String),
+    /// What happens from now on to frames to and from a host's interface; its carrier stays.
+    Impair {
+        /// The host.
+        host: String,
+        /// Its interface.
+        interface: String,
+        /// What happens to frames that are sent to it.
+        to_host: Impairment,
+        /// What happens to frames that it sends.
+        from_host: Impairment,
+    },
+    /// These hosts and all others do not hear one another any more.
+    Partition(Vec<String>),
+    /// Everybody hears everybody again.
+    Heal,
 }
 
 impl Action {
@@ -113,15 +128,19 @@ impl Action {
             | Self::Thaw(host)
             | Self::Unplug(host, _)
             | Self::Plug(host, _)
-            | Self::Forget(host) => Some(host),
+            | Self::Forget(host)
+            | Self::Impair { host, .. } => Some(host),
+            Self::Partition(hosts) => hosts.first().map(String::as_str),
+            Self::Heal => None,
         }
     }
 }
 
 /// Where a script is played.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum World {
     /// In network namespaces, by the kernel and by real programs.
+    #[default]
     Kernel,
     /// In virtual time, with this seed.
     Virtual(u64),
@@ -217,8 +236,20 @@ impl Script {
                         .node(host)
                         .with_context(|| step.name.clone())?;
                 }
-                if let Action::Unplug(host, interface) | Action::Plug(host, interface) = action {
-                    self.topology.plug(host, interface)?;
+                match action {
+                    Action::Unplug(host, interface)
+                    | Action::Plug(host, interface)
+                    | Action::Impair {
+                        host, interface, ..
+                    } => {
+                        self.topology.plug(host, interface)?;
+                    }
+                    Action::Partition(hosts) => {
+                        for host in hosts {
+                            self.topology.node(host)?;
+                        }
+                    }
+                    _ => {}
                 }
             }
         }

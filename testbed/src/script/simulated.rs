@@ -55,6 +55,20 @@ impl Stage for Simulated {
             Action::Thaw(host) => sim.thaw(host),
             Action::Unplug(host, interface) => sim.carrier(host, interface, false),
             Action::Plug(host, interface) => sim.carrier(host, interface, true),
+            Action::Impair {
+                host,
+                interface,
+                to_host,
+                from_host,
+            } => {
+                sim.impair_in(host, interface, to_host)?;
+                sim.impair_out(host, interface, from_host)
+            }
+            Action::Partition(hosts) => sim.partition(hosts),
+            Action::Heal => {
+                sim.heal();
+                Ok(())
+            }
             Action::KillHamp(host) => {
                 bail!("in virtual time {host} and its hamp are killed together")
             }

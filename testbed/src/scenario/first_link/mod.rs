@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Options, hands};
+use super::{Options, Scenario, hands};
 use crate::capture::Stamp;
 use crate::report::{Run, Story, Unsupported};
 use crate::{Host, Topology, enter};
@@ -38,8 +38,14 @@ pub(crate) const A4: &str = "198.18.0.1";
 /// The IPv6 address that the members share.
 pub(crate) const A6: &str = "2001:2:0:1546::1";
 /// One line about it.
-pub(super) const ABOUT: &str =
+const ABOUT: &str =
     "three members share one address on one link and lose one another in several ways";
+/// The lab.
+pub(super) const LAB: Scenario = Scenario {
+    name: "first-link",
+    about: ABOUT,
+    run,
+};
 /// The members; the first is preferred.
 const MEMBERS: [&str; 3] = ["s1", "s2", "s3"];
 /// What a loss window may last beyond the dead time.
@@ -53,7 +59,7 @@ fn window(hello: Duration) -> Duration {
 }
 
 /// Runs it: once with hellos at 50 ms, and unless `quick` once more at 1 s before that.
-pub(super) fn run(options: &Options) -> Result<Story> {
+fn run(options: &Options) -> Result<Story> {
     let started = Stamp::now();
     let mut view = View::new(options, started);
     let mut run = Run::begin("first-link", options.quick, started);
