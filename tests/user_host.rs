@@ -4,7 +4,7 @@ mod user_net;
 
 use std::net::SocketAddr;
 
-use hamp::node::Event;
+use hamp::node::{Change, Event};
 use hamp::proto::Reason;
 use hamp::time::{Duration, Instant};
 use hamp::user::{End, TcpState};
@@ -218,6 +218,38 @@ fn a_frozen_member_serves_no_more_but_keeps_its_connections() {
 }
 
 #[test]
+fn a_member_that_was_frozen_for_a_moment_has_missed_nothing() {
+    let mut net = Net::first_link();
+    let frozen = net.owner(BOTH[0]);
+    let leaver = (frozen + 1) % 3;
+    let since = net.now;
+    net.act(frozen, |host, now| host.freeze(now));
+    net.act(leaver, |host, now| {
+        host.leave(now, ip(BOTH[0]).into()).unwrap();
+    });
+    net.run_for(DEAD - HELLO);
+    let ranked = |net: &Net| {
+        let (_, link) = net.stations[frozen].host.node().links().next().unwrap();
+        let ranks = link.ranks(ip(BOTH[0]));
+        ranks.iter().filter(|member| !member.draining).count()
+    };
+    assert_eq!(ranked(&net), 3, "it has not heard of it");
+    net.act(frozen, |host, now| host.thaw(now));
+    assert_eq!(ranked(&net), 2, "it has read what waited");
+    net.run_for(SECOND);
+    assert_eq!(net.owner(BOTH[0]), frozen);
+    let mut events = net.events.iter().filter(|(at, ..)| *at >= since);
+    let loss = |event: &Event| match event {
+        Event::Member { change, .. } => *change == Change::Dead,
+        event => matches!(event, Event::Rejoined { .. }),
+    };
+    assert!(
+        !events.any(|(.., event)| loss(event)),
+        "nobody was taken for dead"
+    );
+}
+
+#[test]
 fn a_client_without_hamp_for_a_while_keeps_its_connections_and_is_a_stock_host() {
     let mut net = Net::first_link();
     for address in BOTH {
@@ -356,8 +388,10 @@ fn a_client_learns_nothing_about_anycast_addresses_from_strangers() {
 
 #[test]
 fn the_same_input_gives_the_same_frames() {
-    let run = || {
-        let mut net = Net::first_link();
+    let run = |read_once| {
+        let mut net = Net::new();
+        net.read_once = read_once;
+        let mut net = net.with_first_link();
         for address in BOTH {
             let connection = net.connect(CLIENT, address);
             net.talk(CLIENT, connection, PROMPT).expect("an answer");
@@ -370,9 +404,10 @@ fn the_same_input_gives_the_same_frames() {
         }
         (net.sent, net.events)
     };
-    let (one, two) = (run(), run());
+    let one = run(false);
     assert!(one.0.len() > 300, "{} frames", one.0.len());
-    assert!(one == two);
+    assert!(one == run(false));
+    assert!(one == run(true), "read once for all who hear them");
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod user_net;
 
 use std::net::SocketAddr;
 
-use hamp::node::LinkId;
+use hamp::node::{Config, LinkId};
 use hamp::time::Duration;
 use hamp::user::{Host, Interface, Route, SocketError};
 use user_net::{BOTH, LINK, Net, V4, V6, ip, mac, unicast};
@@ -167,4 +167,27 @@ fn a_client_sends_by_the_link_where_members_are() {
         let local = net.stations[CLIENT].host.tcp_local(bound).unwrap();
         assert_eq!(local.ip(), unicast(3, address));
     }
+}
+
+#[test]
+fn hamp_takes_part_on_the_links_that_it_was_given_alone() {
+    let mut net = Net::new();
+    let config = Config {
+        client: true,
+        ..Config::default()
+    };
+    let mut host = Host::new(config, [1; 32], 1, 1);
+    host.speak_on([LINK]);
+    let both = net.add_host(1, host);
+    net.serve(both);
+    net.attach(both, FAR, 1, far(1));
+    net.run_for(SECOND * 2);
+    let node = net.stations[both].host.node();
+    let links: Vec<_> = node.links().map(|(link, _)| link).collect();
+    assert_eq!(links, [LINK]);
+    // Nor does the class lead there when the other link is gone.
+    net.act(both, |host, now| host.handle_link(now, LINK, None));
+    let to = SocketAddr::new(ip("198.18.7.7"), 80);
+    let refused = net.act(both, |host, now| host.tcp_connect(now, None, to));
+    assert_eq!(refused, Err(SocketError::NoRoute(to.ip())));
 }

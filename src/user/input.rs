@@ -7,7 +7,7 @@ use smoltcp::wire::IpProtocol;
 use super::Host;
 use super::packet::Packet;
 use super::socket::Cause;
-use crate::node::LinkId;
+use crate::node::{Heard, LinkId};
 use crate::proto::Reason;
 use crate::proto::rebind::{Flags, Segment, Verdict};
 use crate::time::Instant;
@@ -22,6 +22,28 @@ const IPV6: [u8; 2] = [0x86, 0xdd];
 impl Host {
     /// A frame from the wire; one for another host is no business of this one.
     pub fn handle_frame(&mut self, now: Instant, id: LinkId, frame: &[u8]) {
+        self.take(now, id, frame, || None);
+    }
+
+    /// The same for a frame that many hosts hear: what concerns anycast in it is read once for all,
+    /// when the first of them asks `heard` for it.
+    pub fn handle_heard<'a>(
+        &mut self,
+        now: Instant,
+        id: LinkId,
+        frame: &[u8],
+        heard: impl FnOnce() -> &'a Heard,
+    ) {
+        self.take(now, id, frame, || Some(heard()));
+    }
+
+    fn take<'a>(
+        &mut self,
+        now: Instant,
+        id: LinkId,
+        frame: &[u8],
+        heard: impl FnOnce() -> Option<&'a Heard>,
+    ) {
         let Some((header, packet)) = frame.split_first_chunk::<ETHERNET_HEADER>() else {
             return;
         };
@@ -34,26 +56,36 @@ impl Host {
             return;
         }
         match [t0, t1] {
-            ARP => self.handle_resolution(now, id, frame),
-            IPV6 if is_resolution(packet) => self.handle_resolution(now, id, frame),
-            IPV4 | IPV6 => match Packet::parse(packet) {
-                None => self.counters.count_ignored(Reason::MalformedFrame),
-                // Groups are the node's alone: no program here joins one.
-                Some(packet) if is_group(to) => {
-                    if packet.udp_port() == Some(PORT) {
-                        self.show(now, id, frame, false);
-                    }
+            ARP => self.handle_resolution(now, id, frame, heard),
+            IPV6 if is_resolution(packet) => self.handle_resolution(now, id, frame, heard),
+            // Groups are the node's alone: no program here joins one.
+            IPV4 | IPV6 if is_group(to) => {
+                if is_message(packet) {
+                    self.show(now, id, frame, heard, false);
                 }
-                Some(packet) => self.receive(now, Some(id), packet),
-            },
+            }
+            IPV4 | IPV6 => {
+                match Packet::parse(packet) {
+                    Some(packet) => self.receive(now, Some(id), packet),
+                    None => self.counters.count_ignored(Reason::MalformedFrame),
+                }
+                return self.pump(now);
+            }
             _ => return,
         }
-        self.pump(now);
+        // Neither concerns a socket.
+        self.settle(now);
     }
 
     /// ARP or neighbour discovery: the node's affair for anycast addresses, the host's for its own.
-    fn handle_resolution(&mut self, now: Instant, id: LinkId, frame: &[u8]) {
-        self.show(now, id, frame, false);
+    fn handle_resolution<'a>(
+        &mut self,
+        now: Instant,
+        id: LinkId,
+        frame: &[u8],
+        heard: impl FnOnce() -> Option<&'a Heard>,
+    ) {
+        self.show(now, id, frame, heard, false);
         let Some(neighbours) = self.neighbours.get_mut(&id) else {
             return;
         };
@@ -186,4 +218,15 @@ impl Host {
 fn is_resolution(packet: &[u8]) -> bool {
     let icmpv6 = packet.get(6) == Some(&58);
     icmpv6 && matches!(packet.get(40), Some(135 | 136))
+}
+
+/// Whether a packet is UDP to our port: the node checks the rest.
+fn is_message(packet: &[u8]) -> bool {
+    let (protocol, udp) = match packet.first().map(|first| (first >> 4, first & 15)) {
+        Some((4, words)) => (9, usize::from(words) * 4),
+        Some((6, _)) => (6, 40),
+        _ => return false,
+    };
+    let is_udp = packet.get(protocol) == Some(&17);
+    is_udp && packet.get(udp + 2..udp + 4) == Some(&PORT.to_be_bytes())
 }

@@ -37,7 +37,7 @@ mod socket;
 mod stack;
 
 use core::net::IpAddr;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use self::gate::Gate;
 pub use self::interface::Interface;
@@ -120,12 +120,19 @@ impl Host {
         self.forwarding = forwarding;
     }
 
+    /// hamp takes part on `links` alone: to be said before they come up. Without it, on all.
+    pub fn speak_on(&mut self, links: impl IntoIterator<Item = LinkId>) {
+        let links: BTreeSet<_> = links.into_iter().collect();
+        self.routes.speak_on(links);
+    }
+
     /// A link came up, changed its addresses, or (`None`) went down.
     pub fn handle_link(&mut self, now: Instant, id: LinkId, interface: Option<Interface>) {
         let config = self.node.config();
         let state = interface.as_ref().and_then(|up| up.state(&config.class));
         if interface.is_some() {
-            let managed = config.client.then(|| config.class.clone());
+            let managed = config.client && self.routes.speaks_on(id);
+            let managed = managed.then(|| config.class.clone());
             let random = &mut self.random;
             let fresh = || Neighbours::new(managed, random.next_u64());
             self.neighbours.entry(id).or_insert_with(fresh);
@@ -135,7 +142,7 @@ impl Host {
         self.routes.set_link(id, interface);
         let mtu = self.routes.up().map(|(_, interface)| interface.mtu).min();
         self.stack.set_mtu(mtu);
-        if self.part == Part::Active {
+        if matches!(self.part, Part::Active) && self.routes.speaks_on(id) {
             self.node.handle_link(now, id, state);
         }
         self.pump(now);
@@ -188,7 +195,11 @@ impl Host {
             neighbours.handle_timeout(now);
         }
         self.rebind.handle_timeout(now);
-        self.pump(now);
+        if self.sockets.poll_timeout().is_some_and(|at| at <= now) {
+            self.pump(now);
+        } else {
+            self.settle(now);
+        }
     }
 
     /// When [`Self::handle_timeout`] has something to do. May change with every other call.

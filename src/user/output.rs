@@ -83,9 +83,9 @@ impl Host {
     }
 
     /// Carries out what the node says, and sends what node and neighbours have to send.
-    fn settle(&mut self, now: Instant) {
+    pub(super) fn settle(&mut self, now: Instant) {
         loop {
-            if self.part == Part::Active {
+            if matches!(self.part, Part::Active) {
                 while let Some(transmit) = self.node.poll_transmit() {
                     self.transmits.push_back(transmit);
                 }
@@ -139,7 +139,7 @@ impl Host {
         };
         let Some(frame) = frame else { return };
         if self.node.config().class.contains(target) {
-            self.show(now, link, &frame, true);
+            self.show(now, link, &frame, || None, true);
         }
         self.transmit(link, frame);
     }

@@ -87,12 +87,6 @@ impl Packet {
         })
     }
 
-    /// The destination port of a UDP datagram.
-    pub(super) fn udp_port(&self) -> Option<u16> {
-        let bytes = self.bytes.get(self.header + 2..self.header + 4)?;
-        (self.protocol == IpProtocol::Udp).then(|| u16::from_be_bytes([bytes[0], bytes[1]]))
-    }
-
     /// Gives a TCP segment another sender.
     pub(super) fn set_source(&mut self, source: IpAddr) {
         self.source = source;

@@ -45,6 +45,8 @@ pub(super) struct Hop {
 pub(super) struct Routes {
     class: Class,
     client: bool,
+    /// Where hamp takes part; everywhere if it was not said.
+    speaks: Option<BTreeSet<LinkId>>,
     set: Vec<Route>,
     up: BTreeMap<LinkId, Interface>,
     /// Where members are known; links without them are behind the others.
@@ -56,6 +58,7 @@ impl Routes {
         Self {
             class,
             client,
+            speaks: None,
             set: Vec::new(),
             up: BTreeMap::new(),
             members: BTreeMap::new(),
@@ -65,6 +68,17 @@ impl Routes {
     /// Puts `routes` in the place of those set before.
     pub(super) fn set(&mut self, routes: Vec<Route>) {
         self.set = routes;
+    }
+
+    /// hamp takes part on `links` alone.
+    pub(super) fn speak_on(&mut self, links: BTreeSet<LinkId>) {
+        self.speaks = Some(links);
+    }
+
+    /// Whether hamp takes part on `link`.
+    pub(super) fn speaks_on(&self, link: LinkId) -> bool {
+        let links = self.speaks.as_ref();
+        links.is_none_or(|links| links.contains(&link))
     }
 
     /// A link is up with these addresses, or down.
@@ -176,11 +190,12 @@ impl Routes {
         let prefix = self.class.prefixes().iter().filter(|_| self.client);
         let prefix = prefix.copied().find(|prefix| prefix.contains(&destination));
         prefix.into_iter().flat_map(move |prefix| {
-            let speaks = move |(_, (_, interface)): &(u32, (&LinkId, &Interface))| {
+            let has_family = move |(_, (link, interface)): &(u32, (&LinkId, &Interface))| {
                 let mut unicast = interface.unicast(&self.class);
-                unicast.any(|own| own.addr().is_ipv6() == destination.is_ipv6())
+                let family = unicast.any(|own| own.addr().is_ipv6() == destination.is_ipv6());
+                family && self.speaks_on(**link)
             };
-            let places = (0..).zip(&self.up).filter(speaks);
+            let places = (0..).zip(&self.up).filter(has_family);
             places.map(move |(place, (link, _))| {
                 let known = self
                     .members

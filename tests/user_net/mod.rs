@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use hamp::node::{Config, Event, JoinOptions, LinkId};
+use hamp::node::{Config, Event, Heard, JoinOptions, LinkId};
 use hamp::time::{Duration, Instant};
 use hamp::user::{Datagram, Host, Interface, ListenHandle, Route, TcpHandle, TcpState, UdpHandle};
 
@@ -47,6 +47,8 @@ pub struct Net {
     /// Every frame that was sent: when, by whom.
     pub sent: Vec<(Instant, usize, Vec<u8>)>,
     pub events: Vec<(Instant, usize, Event)>,
+    /// Frames are read once for all who hear them.
+    pub read_once: bool,
     flying: BTreeMap<(Instant, u64), (usize, LinkId, Vec<u8>)>,
     serial: u64,
 }
@@ -95,6 +97,7 @@ impl Net {
             stations: Vec::new(),
             sent: Vec::new(),
             events: Vec::new(),
+            read_once: false,
             flying: BTreeMap::new(),
             serial: 0,
         }
@@ -103,7 +106,11 @@ impl Net {
     /// Three members, which serve both test addresses, a client and a stock host that has the class
     /// on its link; settled.
     pub fn first_link() -> Self {
-        let mut net = Self::new();
+        Self::new().with_first_link()
+    }
+
+    pub fn with_first_link(mut self) -> Self {
+        let net = &mut self;
         for number in 1..=3 {
             let member = net.add(number, false);
             net.serve(member);
@@ -115,7 +122,7 @@ impl Net {
             .host
             .set_routes(class.map(on_link).to_vec());
         net.run_for(Duration::from_secs(3));
-        net
+        self
     }
 
     pub fn add(&mut self, number: u8, client: bool) -> usize {
@@ -203,7 +210,11 @@ impl Net {
             if frame == Some(next) {
                 let (_, (station, link, frame)) = self.flying.pop_first().unwrap();
                 if !self.stations[station].stopped {
-                    self.act(station, |host, now| host.handle_frame(now, link, &frame));
+                    let heard = self.read_once.then(|| Heard::read(&frame));
+                    self.act(station, |host, now| match &heard {
+                        Some(heard) => host.handle_heard(now, link, &frame, || heard),
+                        None => host.handle_frame(now, link, &frame),
+                    });
                 }
                 continue;
             }
