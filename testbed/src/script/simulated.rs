@@ -5,25 +5,28 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use hamp::time::Instant;
 
-use super::{Action, Script, Stage};
+use super::{Action, Client, Script, Stage};
 use crate::Lab;
 use crate::capture::{Captured, Stamp};
+use crate::load::PATIENCE;
 use crate::report::Request;
 use crate::sim::Sim;
 
 /// The simulation that a script is played in.
 pub(super) struct Simulated {
     sim: Sim,
+    clients: Vec<Client>,
     settle: Duration,
 }
 
 impl Simulated {
     pub(super) fn new(script: &Script, seed: u64) -> Result<Self> {
-        let mut sim = Sim::new(&script.topology, seed)?;
+        let mut sim = Sim::whole(&script.topology, seed)?;
         sim.record();
         sim.forget_events();
         Ok(Self {
             sim,
+            clients: script.clients.clone(),
             settle: script.timing()?.1 * 2 + super::ORDERLY,
         })
     }
@@ -36,7 +39,8 @@ impl Stage for Simulated {
 
     fn begin(&mut self) -> Result<()> {
         self.sim.run_for(self.settle);
-        Ok(())
+        let mut clients = self.clients.iter();
+        clients.try_for_each(|client| self.sim.ask(&client.host, client.stream.clone()))
     }
 
     fn run_until(&mut self, at: Stamp) -> Result<()> {
@@ -69,20 +73,21 @@ impl Stage for Simulated {
                 sim.heal();
                 Ok(())
             }
-            Action::KillHamp(host) => {
-                bail!("in virtual time {host} and its hamp are killed together")
-            }
+            Action::KillHamp(host) => sim.kill_hamp(host),
             Action::Forget(host) => {
                 bail!("in virtual time {host} has no entries that it could forget")
             }
         }
     }
 
-    fn ended(&self, _from: usize) -> Vec<Request> {
-        Vec::new()
+    fn ended(&self, from: usize) -> Vec<Request> {
+        let ended = self.sim.requests().get(from..);
+        ended.unwrap_or_default().to_vec()
     }
 
     fn finish(&mut self) -> Result<()> {
+        self.sim.stop_asking();
+        self.sim.run_for(PATIENCE);
         Ok(())
     }
 
@@ -92,6 +97,6 @@ impl Stage for Simulated {
 
     fn end(self: Box<Self>) -> Result<(Vec<Request>, Captured)> {
         let captured = self.sim.frames().context("no record")?.clone();
-        Ok((Vec::new(), captured))
+        Ok((self.sim.requests().to_vec(), captured))
     }
 }
