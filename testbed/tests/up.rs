@@ -275,7 +275,7 @@ fn two_labs_never_meet() -> Result<()> {
 }
 
 #[test]
-fn a_cable_is_pulled_and_plugged_in() -> Result<()> {
+fn a_cable_is_pulled_plugged_in_and_impaired() -> Result<()> {
     skippable(|| {
         let lab = Up::new("link", PAIR)?;
         let pulled =
@@ -286,6 +286,26 @@ fn a_cable_is_pulled_and_plugged_in() -> Result<()> {
         wait::until("no carrier", LIMIT, || pulled().then_some(()))?;
         ensure!(code(&link(&["a", "eth0", "up"])) == 0);
         wait::until("carrier", LIMIT, || (!pulled()).then_some(()))?;
+        let takes = |milliseconds: f64| {
+            let ping = ["ping", "-c1", "-W2", "10.15.46.2"];
+            let output = said(&lab.exec("a", &ping));
+            let time = output
+                .split("time=")
+                .nth(1)
+                .and_then(|rest| rest.split(' ').next());
+            time.is_some_and(|time| time.parse().is_ok_and(|time: f64| time >= milliseconds))
+        };
+        ensure!(code(&link(&["a", "eth0", "impair", "delay_ms=30", "--in"])) == 0);
+        wait::until("a delayed ping", LIMIT, || takes(30.0).then_some(()))?;
+        ensure!(!takes(59.0), "one direction");
+        ensure!(code(&link(&["a", "eth0", "impair"])) == 0);
+        wait::until("a fast ping", LIMIT, || (!takes(30.0)).then_some(()))?;
+        let output = link(&["a", "eth0", "impair", "delay=30"]);
+        ensure!(code(&output) == 2, "{output:?}");
+        ensure!(
+            said(&output).contains("nearest known key is \"delay_ms\""),
+            "{output:?}"
+        );
         for (words, what) in [
             (["a", "eth7", "down"], "no interface \"eth7\""),
             (["x", "eth0", "down"], "no host \"x\""),

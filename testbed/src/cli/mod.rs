@@ -1,5 +1,6 @@
 //! The command line: one file a group of commands.
 
+mod files;
 mod look;
 mod measure;
 mod run;
@@ -56,6 +57,8 @@ enum Command {
     Log(up::Log),
     /// Change the cable of a host's interface in a lab that is up
     Link(up::Link),
+    /// Draw the network of a topology file
+    Graph(files::Graph),
     /// Simulate thousands of members in virtual time, and say what that took
     Simulate(testbed::sim::scale::Arguments),
     /// Measure the testbed itself
@@ -87,6 +90,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Shell(arguments) => up::shell(&arguments),
         Command::Log(arguments) => up::log(&arguments),
         Command::Link(arguments) => up::link(&arguments),
+        Command::Graph(arguments) => files::graph(&arguments),
         Command::Simulate(arguments) => testbed::sim::scale::run(&arguments).map(|()| 0),
         Command::Measure { what } => measure::run(&what),
         Command::Who(arguments) => arguments.run().map(|()| 0),

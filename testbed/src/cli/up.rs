@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
+use hamp::daemon::config::Document;
 use hamp::daemon::{Failure, exit};
 use testbed::hold::{self, About, Found, HostAbout, Request};
-use testbed::{Privilege, Topology};
+use testbed::{Impairment, Privilege, Topology};
 
 /// How long a change of a link may take.
 const CHANGE: Duration = Duration::from_secs(30);
@@ -96,6 +97,25 @@ enum Change {
     Down,
     /// Plug it in again
     Up,
+    /// Say what happens to frames from now on; without keys nothing happens to them any more
+    Impair {
+        /// Keys of an impairment: delay_ms=20 loss_percent=1 (docs/topology.md)
+        #[arg(value_name = "KEY=NUMBER")]
+        keys: Vec<String>,
+        /// Only frames that the host gets; the others arrive unimpaired
+        #[arg(long = "in")]
+        only_in: bool,
+        /// Only frames that the host sends; the others arrive unimpaired
+        #[arg(long = "out", conflicts_with = "only_in")]
+        only_out: bool,
+    },
+}
+
+/// An impairment from words like `delay_ms=20`: the keys are those of files.
+fn impairment(keys: &[String]) -> Result<Impairment> {
+    let text = keys.join("\n");
+    let how = Document::parse(&text, "impairment").and_then(|document| document.read());
+    how.map_err(|error| Failure::new(exit::USAGE, error.message).into())
 }
 
 pub(super) fn up(arguments: &Up) -> Result<u8> {
@@ -245,6 +265,20 @@ pub(super) fn link(arguments: &Link) -> Result<u8> {
             interface,
             up: matches!(arguments.change, Change::Up),
         },
+        Change::Impair {
+            keys,
+            only_in,
+            only_out,
+        } => {
+            let how = impairment(keys)?;
+            let unless = |not: bool| if not { Impairment::default() } else { how };
+            Request::Impair {
+                host,
+                interface,
+                to_host: unless(*only_out),
+                from_host: unless(*only_in),
+            }
+        }
     };
     lab.ask::<()>(&request, CHANGE)
         .with_context(|| format!("{} of {}", arguments.interface, arguments.host))?;

@@ -263,6 +263,16 @@ impl Held {
                 self.lab.carrier(host, interface, *up)?;
                 Ok(Value::Null)
             }
+            Request::Impair {
+                host,
+                interface,
+                to_host,
+                from_host,
+            } => {
+                self.has(host, interface)?;
+                self.lab.impair(host, interface, *to_host, *from_host)?;
+                Ok(Value::Null)
+            }
         }
     }
 

@@ -9,6 +9,8 @@ use hamp::daemon::Failure;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::Impairment;
+
 /// Longest line on the socket, in bytes.
 pub(super) const LINE: u64 = 16 << 20;
 
@@ -30,6 +32,17 @@ pub enum Request {
         interface: String,
         /// Whether it carries frames from now on.
         up: bool,
+    },
+    /// Impair the cable of a host's interface.
+    Impair {
+        /// The host.
+        host: String,
+        /// Its interface.
+        interface: String,
+        /// What happens from now on to frames to the host.
+        to_host: Impairment,
+        /// What happens from now on to frames from the host.
+        from_host: Impairment,
     },
 }
 
