@@ -1,8 +1,9 @@
 //! Frames as transmissions: one that a host sent, and when which hosts got it.
 //!
-//! A capture sees the same frame at the sender's port and at each receiver's. The same bytes belong
-//! to the last transmission of them before; a frame that is sent again unchanged (a question that is
-//! repeated, a SYN) is a transmission of its own.
+//! A capture sees the same frame at the sender's port and at each receiver's. What is got belongs to
+//! the last transmission of the same before; a frame that is sent again unchanged (a question that is
+//! repeated, a SYN) is a transmission of its own. *The same* is what a frame means, not its bytes: a
+//! checksum that the sender left to its interface is there when the frame arrives.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -69,12 +70,16 @@ impl Traffic {
         // A frame and its copy can carry the same time: the sender's comes first.
         frames.sort_by_key(|f| (f.at, !f.from_host));
         let mut sent: Vec<Sent> = Vec::new();
-        let mut last: HashMap<(&[u8], usize), usize> = HashMap::new();
+        let mut last: HashMap<Vec<u8>, usize> = HashMap::new();
         for frame in frames {
             let Some(link) = captured.links.get(frame.link) else {
                 continue;
             };
-            let key = (&*frame.bytes, frame.length);
+            let what = What::of(&frame.bytes);
+            if what == What::Other {
+                continue;
+            }
+            let key = key(&frame.bytes, &what);
             if !frame.from_host {
                 if let Some(index) = last.get(&key) {
                     let to: &mut Vec<_> = &mut sent[*index].to;
@@ -82,10 +87,6 @@ impl Traffic {
                         to.push((link.host.clone(), frame.at));
                     }
                 }
-                continue;
-            }
-            let what = What::of(&frame.bytes);
-            if what == What::Other {
                 continue;
             }
             last.insert(key, sent.len());
@@ -158,6 +159,17 @@ impl Traffic {
     }
 }
 
+/// What makes two frames the same: a message's bytes, or both link-layer addresses and the meaning.
+fn key(bytes: &[u8], what: &What) -> Vec<u8> {
+    match what {
+        What::Message(_) => bytes.into(),
+        what => {
+            let addresses = bytes.iter().take(12).copied();
+            addresses.chain(format!("{what:?}").into_bytes()).collect()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,6 +222,22 @@ mod tests {
         assert_eq!(to, [vec!["h1", "h2"], vec!["h1"]]);
         assert!(traffic.sent[0].is_group());
         assert_eq!(traffic.between(Stamp(2_000_000), Stamp(u64::MAX)).len(), 1);
+    }
+
+    #[test]
+    fn a_checksum_that_comes_later_makes_no_other_frame() {
+        let mut bytes = Vec::new();
+        etherparse::PacketBuilder::ethernet2([2, 0, 0, 0, 0, 0], [2, 0, 0, 0, 0, 1])
+            .ipv4([10, 0, 0, 1], [198, 18, 0, 1], 64)
+            .tcp(4000, 80, 1, 1)
+            .syn()
+            .write(&mut bytes, &[])
+            .unwrap();
+        let mut without = bytes.clone();
+        without[50..52].fill(0);
+        let traffic = Traffic::of(&captured(&[(1, 0, true, &without), (2, 1, false, &bytes)]));
+        assert_eq!(traffic.sent.len(), 1);
+        assert_eq!(traffic.sent[0].to[0].0, "h1");
     }
 
     #[test]

@@ -139,7 +139,7 @@ fn many_requests_are_counted_rather_than_shown() {
 fn the_files_of_a_report_are_there() {
     let dir = std::env::temp_dir().join(format!("hamp-report-{}", std::process::id()));
     html::write(&dir, &story(20, 100, "")).expect("write");
-    for name in ["topology.svg", "timeline.svg"] {
+    for name in ["topology.svg", "timeline.svg", "event-1.svg"] {
         let text = std::fs::read_to_string(dir.join(name)).expect(name);
         let document = Document::parse(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
         let ids: BTreeSet<_> = elements(&document)

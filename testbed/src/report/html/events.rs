@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::timeline::Chart;
-use super::{page, sequence};
+use super::{page, sequence, words};
 use crate::capture::Stamp;
 use crate::picture::{Text, short};
 use crate::report::deciding::{self, Step};
@@ -36,6 +36,16 @@ pub(crate) fn sections(story: &Story, round: &Round, traffic: &Traffic, prefix: 
     out
 }
 
+/// The sequence diagrams of a round as files of their own, by number.
+pub(crate) fn pictures(round: &Round, traffic: &Traffic) -> Vec<String> {
+    let marks = round.marks.iter().filter(|m| m.kind != Kind::Quiet);
+    let steps = marks.map(|mark| (mark, deciding::steps(round, traffic, mark)));
+    steps
+        .filter(|(_, steps)| !steps.is_empty())
+        .map(|(mark, steps)| sequence::picture(&steps, round, traffic, mark))
+        .collect()
+}
+
 fn section(story: &Story, round: &Round, traffic: &Traffic, mark: &Mark, id: &str) -> String {
     let mut out = format!("<p>{}</p>", Text(told(story, round, mark)));
     let chart = close_up(round, traffic, mark);
@@ -47,10 +57,13 @@ fn section(story: &Story, round: &Round, traffic: &Traffic, mark: &Mark, id: &st
     {
         let drawn = chart.draw();
         let about = format!("Requests around: {}", mark.name);
+        let what = match chart.is_single() {
+            true => "Each request when it was sent, in the lane of who answered it.",
+            false => "How many requests were sent, in the lane of who answered them.",
+        };
         let _ = write!(
             out,
-            "<figure>{}<figcaption>Each request when it was sent, in the lane of who answered it. \
-             Milliseconds since the event.</figcaption></figure>",
+            "<figure>{}<figcaption>{what} Milliseconds since the event.</figcaption></figure>",
             page::row(&drawn, &about)
         );
     }
@@ -77,7 +90,7 @@ fn diagram(
         sequence::diagram(&format!("{id}t"), steps, round, traffic, mark)
     );
     out.push_str("<details><summary>The same as text</summary><ol>");
-    for line in sequence::words(steps, traffic, mark) {
+    for line in words::words(steps, traffic, mark) {
         let _ = write!(out, "<li>{}</li>", Text(line));
     }
     out.push_str("</ol></details>");

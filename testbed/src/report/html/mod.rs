@@ -3,13 +3,14 @@
 //! Everything is laid out here, in numbers that do not depend on a screen: a picture that is wider
 //! than its place scrolls in it, and texts stand where no other text can be whatever the width.
 //! `page` the document, `events` what happened and the packets that decided, `timeline`,
-//! `sequence` and `tables` the parts; `crate::picture` what pictures are made of.
+//! `sequence`, `words` and `tables` the parts; `crate::picture` what pictures are made of.
 
 mod events;
 mod page;
 mod sequence;
 mod tables;
 mod timeline;
+mod words;
 
 use std::path::Path;
 
@@ -20,8 +21,9 @@ use super::traffic::Traffic;
 
 pub use page::page;
 
-/// Writes `index.html`, `run.json`, and the pictures of topology and time as files of their own
-/// (`topology.svg`, `timeline.svg`, of several rounds the last's) to a directory, which is made.
+/// Writes `index.html`, `run.json`, and the pictures as files of their own (`topology.svg`; of the
+/// last round `timeline.svg`, and `event-1.svg`, `event-2.svg`, ... with the packets that decided)
+/// to a directory, which is made.
 ///
 /// # Errors
 /// A file cannot be written; the message names it.
@@ -40,6 +42,9 @@ pub fn write(dir: &Path, story: &Story) -> Result<()> {
             "timeline.svg",
             timeline::picture(round, &traffic, story.started),
         )?;
+        for (number, picture) in (1..).zip(events::pictures(round, &traffic)) {
+            put(&format!("event-{number}.svg"), picture)?;
+        }
     }
     Ok(())
 }

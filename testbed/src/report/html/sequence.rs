@@ -5,8 +5,8 @@
 
 use std::fmt::Write as _;
 
-use crate::capture::Stamp;
-use crate::picture::{CHAR, Text, short, wrap};
+use super::words::{silence, text, time};
+use crate::picture::{CHAR, PICTURES, SHAPES, Text, short, wrap};
 use crate::report::deciding::Step;
 use crate::report::story::{Kind, Mark, Round};
 use crate::report::traffic::{Sent, Traffic};
@@ -28,60 +28,19 @@ pub(crate) fn diagram(
     traffic: &Traffic,
     mark: &Mark,
 ) -> String {
-    let lives = lives(steps, round, traffic, mark);
-    #[expect(clippy::cast_precision_loss, reason = "ten at most")]
-    let column = (520.0 / lives.len().max(1) as f64).max(118.0);
-    let picture = Picture {
-        width: TIMES + column * lives.len() as f64,
-        column,
-        lives,
-        traffic,
-        mark,
-        out: String::new(),
-    };
-    picture.draw(id, steps)
+    Picture::new(steps, round, traffic, mark).draw(id, steps).0
 }
 
-/// The steps as lines of text.
-pub(crate) fn words(steps: &[Step<'_>], traffic: &Traffic, mark: &Mark) -> Vec<String> {
-    let line = |step: &Step<'_>| {
-        let what = match step {
-            Step::Event(_) => mark.name.clone(),
-            Step::Silence { host, .. } => silence(host),
-            Step::Frame { sent, note } => {
-                let to = match sent.to.iter().map(|t| t.0.as_str()).collect::<Vec<_>>() {
-                    none if none.is_empty() => "nobody".to_owned(),
-                    to => to.join(", "),
-                };
-                format!("{} to {to}: {}", sent.from, text(sent, note, traffic))
-            }
-        };
-        format!("{} {what}", time(step.at(), mark.from))
-    };
-    steps.iter().map(line).collect()
-}
-
-fn silence(host: &str) -> String {
-    format!("{host} has been silent for the dead time")
-}
-
-fn text(sent: &Sent, note: &str, traffic: &Traffic) -> String {
-    let words = sent.what.words(|mac| traffic.host(mac));
-    if note.is_empty() {
-        words
-    } else {
-        format!("{words} ({note})")
-    }
-}
-
-/// Milliseconds, or seconds if there are many of them.
-fn time(at: Stamp, zero: Stamp) -> String {
-    let ms = at.ms_since(zero);
-    if ms.abs() < 10_000.0 {
-        format!("{ms:+.1} ms")
-    } else {
-        format!("{:+.2} s", ms / 1e3)
-    }
+/// A diagram as a file of its own.
+pub(crate) fn picture(steps: &[Step<'_>], round: &Round, traffic: &Traffic, mark: &Mark) -> String {
+    let drawn = Picture::new(steps, round, traffic, mark);
+    let width = drawn.width;
+    let (inner, height) = drawn.draw("title", steps);
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+         viewBox=\"0 0 {width} {height}\"><style>{PICTURES}</style>\
+         <rect class=\"bg\" width=\"100%\" height=\"100%\"/>{SHAPES}{inner}</svg>\n"
+    )
 }
 
 /// The hosts that take part: those that send something, that something is sent to alone, to which
@@ -118,8 +77,22 @@ struct Picture<'a> {
     out: String,
 }
 
-impl Picture<'_> {
-    fn draw(mut self, id: &str, steps: &[Step<'_>]) -> String {
+impl<'a> Picture<'a> {
+    fn new(steps: &[Step<'_>], round: &Round, traffic: &'a Traffic, mark: &'a Mark) -> Self {
+        let lives = lives(steps, round, traffic, mark);
+        let column = (520.0 / lives.len().max(1) as f64).max(118.0);
+        Self {
+            width: TIMES + column * lives.len() as f64,
+            column,
+            lives,
+            traffic,
+            mark,
+            out: String::new(),
+        }
+    }
+
+    /// The picture and its height.
+    fn draw(mut self, id: &str, steps: &[Step<'_>]) -> (String, f64) {
         let mut y = HEAD;
         let mut struck = None;
         for step in steps {
@@ -133,13 +106,14 @@ impl Picture<'_> {
         for index in 0..self.lives.len() {
             self.life(&mut lines, index, struck, bottom);
         }
-        format!(
+        let drawn = format!(
             "<svg role=\"img\" aria-labelledby=\"{id}\" width=\"{0}\" height=\"{bottom}\" \
              viewBox=\"0 0 {0} {bottom}\"><title id=\"{id}\">Deciding packets: {1}</title>{lines}{2}</svg>",
             self.width,
             Text(&self.mark.name),
             self.out
-        )
+        );
+        (drawn, bottom)
     }
 
     /// A host's name and the line below it; broken where something broke.

@@ -19,6 +19,14 @@ const GAP: f64 = 7.0;
 const LANES: usize = 12;
 
 impl Chart<'_> {
+    /// Whether requests are shown one by one.
+    pub(crate) fn is_single(&self) -> bool {
+        self.fine
+            && [4, 6]
+                .iter()
+                .all(|family| self.requests(*family).count() <= SINGLE)
+    }
+
     pub(super) fn family(
         &self,
         family: u8,
@@ -50,7 +58,7 @@ impl Chart<'_> {
         y += 18.0;
         let lanes = self.lanes(family);
         let services = self.services();
-        let single = self.fine && self.requests(family).count() <= SINGLE;
+        let single = self.is_single();
         let highest = lanes
             .iter()
             .map(|(name, _)| self.bins(family, Some(name)).into_iter().max().unwrap_or(0));
