@@ -242,6 +242,14 @@ impl Host {
             .flat_map(Neighbours::known)
     }
 
+    /// Forgets the neighbours that were learned from the links; a client's entries for anycast
+    /// addresses stay.
+    pub fn forget_neighbours(&mut self) {
+        self.neighbours
+            .values_mut()
+            .for_each(Neighbours::forget_learned);
+    }
+
     /// The connections that were asked for at anycast addresses and are bound to a member, those
     /// that ended a while ago included.
     pub fn connections(&self) -> impl Iterator<Item = Connection> {

@@ -207,6 +207,11 @@ impl Neighbours {
         self.entries.retain(|_, entry| !entry.is_managed());
     }
 
+    /// Forgets what was learned; managed entries are the node's to forget.
+    pub(super) fn forget_learned(&mut self) {
+        self.entries.retain(|_, entry| entry.is_managed());
+    }
+
     /// Repeats requests, and doubts what was not confirmed for long.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         let due: Vec<_> = self

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use hamp::time::Instant;
 
 use super::{Action, Client, Script, Stage};
@@ -74,9 +74,7 @@ impl Stage for Simulated {
                 Ok(())
             }
             Action::KillHamp(host) => sim.kill_hamp(host),
-            Action::Forget(host) => {
-                bail!("in virtual time {host} has no entries that it could forget")
-            }
+            Action::Forget(host) => sim.forget(host),
         }
     }
 

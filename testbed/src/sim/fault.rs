@@ -92,6 +92,14 @@ impl Sim {
         Ok(())
     }
 
+    /// Lets a host forget the link-layer addresses that it has learned.
+    ///
+    /// # Errors
+    /// There is no such host, it does not run, or has hamp alone, which learns none.
+    pub fn forget(&mut self, host: &str) -> Result<()> {
+        self.drive(host, |machine, _| machine.forget())
+    }
+
     /// Pulls the cable of an interface (`false`) or plugs it in again (`true`): both ends see it.
     ///
     /// # Errors

@@ -93,6 +93,12 @@ impl Machine {
         }
     }
 
+    /// Forgets the link-layer addresses that it has learned.
+    pub(super) fn forget(&mut self) -> Result<()> {
+        self.as_whole()?.host.forget_neighbours();
+        Ok(())
+    }
+
     pub(super) fn join(&mut self, now: Instant, prefix: Prefix, how: JoinOptions) -> Result<()> {
         match self {
             Self::Alone(node) => node.join(now, prefix, how)?,
