@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use hamp::node::{Change, Event};
 use hamp::proto::Reason;
 use hamp::time::{Duration, Instant};
-use hamp::user::{End, TcpState};
+use hamp::user::{Echo, End, TcpState};
 use hamp::wire::frame::{Frame, request};
 use user_net::{BOTH, DEAD, HELLO, LINK, Net, ip, mac, on_link, unicast};
 
@@ -38,6 +38,36 @@ fn a_client_and_a_stock_host_are_answered_from_the_anycast_address() {
             assert_eq!(answer.from, SocketAddr::new(ip(address), 53));
             assert_eq!(answer.payload, [owner], "{address}");
         }
+    }
+}
+
+#[test]
+fn every_address_of_a_host_answers_an_echo_request() {
+    let mut net = Net::first_link();
+    for address in BOTH {
+        let direct = unicast(2, address);
+        for (asker, from) in [(CLIENT, ip(address)), (STOCK, ip(address)), (STOCK, direct)] {
+            net.act(asker, |host, now| host.ping(now, from, 7, 1).unwrap());
+            net.run_for(PROMPT);
+            let (identifier, sequence) = (7, 1);
+            let host = &mut net.stations[asker].host;
+            let echo = Echo {
+                from,
+                identifier,
+                sequence,
+            };
+            assert_eq!(host.ping_receive(), Some(echo));
+            assert_eq!(host.ping_receive(), None);
+        }
+        // A member acts for nothing else of the class.
+        let other = address
+            .replace("198.18.0.1", "198.18.0.9")
+            .replace("1546::1", "1546::9");
+        net.act(CLIENT, |host, now| {
+            host.ping(now, ip(&other), 7, 2).unwrap();
+        });
+        net.run_for(SECOND * 4);
+        assert_eq!(net.stations[CLIENT].host.ping_receive(), None);
     }
 }
 

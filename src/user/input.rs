@@ -201,6 +201,7 @@ impl Host {
                 return;
             }
         }
+        self.keep_echo(&packet);
         self.stack.receive(now, packet.into_bytes());
         self.follow_connections(Cause::Segment);
     }

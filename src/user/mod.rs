@@ -47,7 +47,9 @@ use self::part::Part;
 pub use self::route::Route;
 use self::route::Routes;
 use self::socket::Sockets;
-pub use self::socket::{Datagram, End, ListenHandle, SocketError, TcpHandle, TcpState, UdpHandle};
+pub use self::socket::{
+    Datagram, Echo, End, ListenHandle, SocketError, TcpHandle, TcpState, UdpHandle,
+};
 use self::stack::Stack;
 use crate::addr::{Class, Prefix};
 use crate::node::{Config, Event, JoinError, JoinOptions, LeaveError, LinkId, Node, Transmit};

@@ -35,7 +35,7 @@ impl Host {
     }
 
     /// Sends a packet of this host's own.
-    fn send(&mut self, now: Instant, mut packet: Packet) {
+    pub(super) fn send(&mut self, now: Instant, mut packet: Packet) {
         if self.node.config().client
             && let Some(segment) = packet.segment()
         {

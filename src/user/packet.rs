@@ -67,12 +67,17 @@ impl Packet {
         self.bytes.len()
     }
 
+    /// What is behind its header.
+    pub(super) fn payload(&self) -> &[u8] {
+        self.bytes.get(self.header..).unwrap_or_default()
+    }
+
     /// What TCP says in it; `None` for what is no TCP segment with a right checksum.
     pub(super) fn segment(&self) -> Option<Segment> {
         if self.protocol != IpProtocol::Tcp {
             return None;
         }
-        let bytes = self.bytes.get(self.header..)?;
+        let bytes = self.payload();
         let tcp = TcpPacket::new_checked(bytes).ok()?;
         if !tcp.verify_checksum(&self.source.into(), &self.destination.into()) {
             return None;

@@ -5,6 +5,7 @@
 //! arrives for it then.
 
 mod connection;
+mod ping;
 mod tcp;
 mod udp;
 
@@ -19,6 +20,7 @@ use crate::time::Instant;
 pub(super) use connection::Cause;
 use connection::Tcp;
 pub use connection::{End, TcpState};
+pub use ping::Echo;
 pub use udp::Datagram;
 
 /// The first of the ports that a host picks itself (RFC 6335 §6).
@@ -86,6 +88,7 @@ pub(super) struct Sockets {
     udp: BTreeMap<UdpHandle, Udp>,
     tcp: BTreeMap<TcpHandle, Tcp>,
     listeners: BTreeMap<ListenHandle, Listener>,
+    echoes: VecDeque<Echo>,
     timeout: Option<Instant>,
 }
 
