@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 use hamp::daemon::exit;
 use testbed::Topology;
-use testbed::topology::draw;
+use testbed::topology::{draw, export};
 
 use super::up::read;
 
@@ -39,5 +39,37 @@ pub(super) fn graph(arguments: &Graph) -> Result<u8> {
         Format::Dot => draw::dot(&topology),
     };
     println!("{}", drawn.trim_end());
+    Ok(exit::OK)
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Export {
+    /// For which tool
+    #[arg(value_enum)]
+    format: export::Format,
+    /// Topology file (docs/topology.md); - is standard input
+    file: PathBuf,
+    /// Directory to write to; the topology's name and the tool's otherwise
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Container image of the nodes: one with iproute2 and a shell
+    #[arg(long)]
+    image: Option<String>,
+}
+
+pub(super) fn export(arguments: &Export) -> Result<u8> {
+    let (file, text) = read(&arguments.file)?;
+    let topology = Topology::parse(&text, &file)?;
+    let files = topology.export(arguments.format, arguments.image.as_deref())?;
+    let tool = arguments.format.to_possible_value();
+    let tool = tool.map_or_else(String::new, |value| value.get_name().to_owned());
+    let directory = arguments.output.clone();
+    let directory = directory.unwrap_or_else(|| format!("{}-{tool}", topology.name).into());
+    export::write(&directory, &files)?;
+    println!("{}: {} files", directory.display(), files.len());
+    println!(
+        "  see shared/README there, then: {}",
+        arguments.format.command()
+    );
     Ok(exit::OK)
 }

@@ -59,6 +59,8 @@ enum Command {
     Link(up::Link),
     /// Draw the network of a topology file
     Graph(files::Graph),
+    /// Write a topology file for another tool
+    Export(files::Export),
     /// Simulate thousands of members in virtual time, and say what that took
     Simulate(testbed::sim::scale::Arguments),
     /// Measure the testbed itself
@@ -91,6 +93,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Log(arguments) => up::log(&arguments),
         Command::Link(arguments) => up::link(&arguments),
         Command::Graph(arguments) => files::graph(&arguments),
+        Command::Export(arguments) => files::export(&arguments),
         Command::Simulate(arguments) => testbed::sim::scale::run(&arguments).map(|()| 0),
         Command::Measure { what } => measure::run(&what),
         Command::Who(arguments) => arguments.run().map(|()| 0),

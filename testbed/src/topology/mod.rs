@@ -5,11 +5,12 @@
 //! methods of `build`, or read from a file.
 //!
 //! Files: `build` describing one, `check` what must hold of it, `file` reading and writing it as
-//! TOML, [`draw`] pictures of it.
+//! TOML, [`draw`] pictures of it, [`export`] the same network for other tools.
 
 mod build;
 mod check;
 pub mod draw;
+pub mod export;
 mod file;
 
 use std::net::IpAddr;
