@@ -127,19 +127,15 @@ impl<'a> Choice<'a> {
 
     fn messages(&mut self, host: &'a str) {
         let mark = self.mark;
-        let of = |s: &&&Sent| s.from == host;
+        let mine = |s: &&Sent| s.from == host;
         let before = self.traffic.between(Stamp(0), mark.from);
-        let last = before
-            .iter()
-            .rev()
-            .filter(of_ref(host))
-            .find(|s| s.is_hello());
+        let last = before.iter().rev().filter(mine).find(|s| s.is_hello());
         let after = self.after();
-        let next = after.iter().filter(|s| of(&s)).find(|s| s.is_hello());
+        let next = after.iter().filter(mine).find(|s| s.is_hello());
         let dead = |from: Stamp| from.plus(self.round.dead);
         let lived = last.filter(|l| dead(l.at) > mark.from);
         let died = lived.filter(|l| dead(l.at) < mark.to && next.is_none_or(|n| n.at > dead(l.at)));
-        if let Some(report) = after.iter().filter(|s| of(&s)).find(|s| s.is_report()) {
+        if let Some(report) = after.iter().filter(mine).find(|s| s.is_report()) {
             self.show(report, "");
         }
         if let (Some(last), Kind::Fault) = (lived, mark.kind) {
@@ -233,10 +229,9 @@ impl<'a> Choice<'a> {
         let owner = before.iter().rev().find_map(|o| o.answer).map(|a| &a.from);
         let other = |o: &&Opening| o.answer.is_some_and(|a| Some(&a.from) != owner);
         let answered = |o: &&Opening| o.answer.is_some();
-        let found = after
-            .iter()
-            .find(other)
-            .or_else(|| after.iter().find(answered));
+        let when = |o: &&Opening| o.answer.map(|a| a.at);
+        let found = after.iter().filter(other).min_by_key(when);
+        let found = found.or_else(|| after.iter().filter(answered).min_by_key(when));
         if let Some(opening) = found {
             self.show(opening.asked, "");
             if let Some(answer) = opening.answer {
@@ -258,7 +253,10 @@ impl<'a> Choice<'a> {
                 What::Datagram { from, to } if !tcp => (*from, *to, self.is_anycast(to.ip())),
                 _ => continue,
             };
-            if asks && self.is_anycast(to.ip()) && sent.at < self.mark.to {
+            if asks && sent.at >= self.mark.to {
+                // The port is used again, by what belongs to the next phase.
+                open.remove(&from);
+            } else if asks && self.is_anycast(to.ip()) {
                 // A router on the way sends it once more.
                 let known = open.get(&from).map(|i| &openings[*i]);
                 if known.is_some_and(|o| o.answer.is_none() && o.asked.from != sent.from) {
@@ -275,11 +273,6 @@ impl<'a> Choice<'a> {
         }
         openings
     }
-}
-
-/// Whether a frame was sent by a host.
-fn of_ref<'h>(host: &'h str) -> impl Fn(&&Sent) -> bool + 'h {
-    move |sent| sent.from == host
 }
 
 fn answers(sent: &Sent, wanted: u8) -> bool {

@@ -16,12 +16,21 @@ pub struct Story {
     pub topology: Topology,
     /// The figures.
     pub run: Run,
-    /// When it began, on the clock of all other stamps: what times are counted from.
+    /// When it began; see [`Story::zero`].
     pub started: Stamp,
     /// How to do it again: a word or two, and a command line.
     pub commands: Vec<(String, String)>,
     /// The scenario as often as it was played, each time on links of its own.
     pub rounds: Vec<Round>,
+}
+
+impl Story {
+    /// What the times of a round are counted from: its own beginning if it was simulated, because
+    /// the clock of a simulation begins with it.
+    pub fn zero(&self, round: &Round) -> Stamp {
+        let simulated = round.marks.first().is_some_and(|m| m.from < self.started);
+        if simulated { Stamp(0) } else { self.started }
+    }
 }
 
 /// A scenario that was played once.

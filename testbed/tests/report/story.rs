@@ -20,7 +20,8 @@ fn mac(host: usize) -> Mac {
     [2, 0, 0, 0, 0, u8::try_from(host).expect("a few")]
 }
 
-fn at(ms: f64) -> Stamp {
+/// So many milliseconds after the beginning.
+pub(crate) fn at(ms: f64) -> Stamp {
     Stamp(1_000_000_000_000).plus(Duration::from_secs_f64(ms / 1e3))
 }
 
@@ -30,7 +31,7 @@ fn ip(text: &str) -> IpAddr {
 
 /// Frames on a link of four hosts.
 #[derive(Default)]
-struct Tape(Vec<Frame>);
+pub(crate) struct Tape(Vec<Frame>);
 
 impl Tape {
     /// A host sends, and these get it 0.1 ms later.
@@ -47,7 +48,8 @@ impl Tape {
             .extend(to.iter().map(|to| frame(ms + 0.1, *to, false)));
     }
 
-    fn hello(&mut self, ms: f64, from: usize, index: u32) {
+    /// A member says hello to all.
+    pub(crate) fn hello(&mut self, ms: f64, from: usize, index: u32) {
         let member = MemberId([u8::try_from(from).expect("a few") + 0x11; 16]);
         let hello = Hello {
             chain: [0xab; 8],
@@ -61,7 +63,23 @@ impl Tape {
         self.sent(ms, from, &others, &frame);
     }
 
-    fn syn(&mut self, ms: f64, member: usize, port: u16, answered: bool) {
+    /// What a capture of the four links would hold.
+    pub(crate) fn captured(self) -> Captured {
+        let link = |(number, name): (usize, &&str)| Link {
+            host: (*name).into(),
+            interface: "eth0".into(),
+            port: (*name).into(),
+            mac: mac(number),
+        };
+        Captured {
+            links: HOSTS.iter().enumerate().map(link).collect(),
+            frames: self.0,
+            lost: 0,
+        }
+    }
+
+    /// The client asks a member for a connection, and gets one or not.
+    pub(crate) fn syn(&mut self, ms: f64, member: usize, port: u16, answered: bool) {
         let segment = |from: usize, to: usize, ips: [[u8; 4]; 2], ports: [u16; 2], ack: bool| {
             let tcp = etherparse::PacketBuilder::ethernet2(mac(from), mac(to))
                 .ipv4(ips[0], ips[1], 64)
@@ -111,17 +129,7 @@ fn captured(seconds: u32) -> Captured {
         let answer = frame::answer(&request, mac(1), Some(own)).expect("of one family");
         tape.sent(ms + 0.5, 1, &[3], &answer);
     }
-    let link = |(number, name): (usize, &&str)| Link {
-        host: (*name).into(),
-        interface: "eth0".into(),
-        port: (*name).into(),
-        mac: mac(number),
-    };
-    Captured {
-        links: HOSTS.iter().enumerate().map(link).collect(),
-        frames: tape.0,
-        lost: 0,
-    }
+    tape.captured()
 }
 
 fn round(name: &str, seconds: u32, per_second: u32, marks: Vec<Mark>) -> Round {

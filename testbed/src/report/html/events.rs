@@ -1,11 +1,13 @@
 //! What happened, one section each: in a sentence, request by request, and packet by packet.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::timeline::Chart;
 use super::{page, sequence, words};
 use crate::capture::Stamp;
+use crate::judge;
 use crate::picture::{Text, short};
 use crate::report::deciding::{self, Step};
 use crate::report::story::{Kind, Mark, Round, Story};
@@ -17,8 +19,8 @@ pub(crate) fn sections(story: &Story, round: &Round, traffic: &Traffic, prefix: 
     let marks = round.marks.iter().filter(|m| m.kind != Kind::Quiet);
     for (index, mark) in marks.enumerate() {
         let id = format!("{prefix}e{index}");
-        let body = section(story, round, traffic, mark, &id);
-        let at = short(mark.from.ms_since(story.started) / 1e3, 2);
+        let body = section(round, traffic, mark, &id);
+        let at = short(mark.from.ms_since(story.zero(round)) / 1e3, 2);
         let name = Text(&mark.name);
         // What breaks is open; how it is made good again is there for who wants to know.
         let _ = if mark.kind == Kind::Fault || mark.name.starts_with("leave") {
@@ -46,8 +48,8 @@ pub(crate) fn pictures(round: &Round, traffic: &Traffic) -> Vec<String> {
         .collect()
 }
 
-fn section(story: &Story, round: &Round, traffic: &Traffic, mark: &Mark, id: &str) -> String {
-    let mut out = format!("<p>{}</p>", Text(told(story, round, mark)));
+fn section(round: &Round, traffic: &Traffic, mark: &Mark, id: &str) -> String {
+    let mut out = format!("<p>{}</p>", Text(told(round, mark)));
     let chart = close_up(round, traffic, mark);
     if chart
         .round
@@ -112,11 +114,13 @@ fn close_up<'a>(round: &'a Round, traffic: &'a Traffic, mark: &'a Mark) -> Chart
 }
 
 /// What it cost, in a sentence for each family.
-fn told(story: &Story, round: &Round, mark: &Mark) -> String {
-    let at = mark.from.ms_since(story.started);
-    let near = |t: &&crate::report::Takeover| (t.at_ms - at).abs() < 1e-3;
+fn told(round: &Round, mark: &Mark) -> String {
+    let all = judge::takeovers(round, busiest(round), mark.from);
     let mut parts: Vec<String> = Vec::new();
-    for t in story.run.takeovers.iter().filter(near) {
+    for t in all
+        .iter()
+        .filter(|t| t.at_ms == 0.0 && t.event == mark.name)
+    {
         let lost = match (t.lost, t.last_lost_ms) {
             (0, _) | (_, None) => "nothing was lost".into(),
             (n, Some(ms)) => format!(
@@ -134,10 +138,7 @@ fn told(story: &Story, round: &Round, mark: &Mark) -> String {
         ));
     }
     if parts.is_empty() {
-        let lost = round
-            .requests
-            .iter()
-            .filter(|r| mark.from <= r.sent && r.sent < mark.to && r.outcome.is_err());
+        let lost = judge::requests_of(round, mark).filter(|r| r.outcome.is_err());
         parts.push(match lost.count() {
             0 => "The same member goes on answering; nothing was lost.".into(),
             n => format!("{n} {} lost.", plural(n)),
@@ -151,6 +152,16 @@ fn told(story: &Story, round: &Round, mark: &Mark) -> String {
         ));
     }
     parts.join(" ")
+}
+
+/// The host that asks most: through its eyes a takeover is told.
+fn busiest(round: &Round) -> &str {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for request in &round.requests {
+        *counts.entry(&request.host).or_default() += 1;
+    }
+    let most = counts.into_iter().max_by_key(|(_, count)| *count);
+    most.map_or("", |(host, _)| host)
 }
 
 fn plural(n: usize) -> &'static str {

@@ -40,7 +40,7 @@ pub fn write(dir: &Path, story: &Story) -> Result<()> {
         let traffic = Traffic::of(&round.captured);
         put(
             "timeline.svg",
-            timeline::picture(round, &traffic, story.started),
+            timeline::picture(round, &traffic, story.zero(round)),
         )?;
         for (number, picture) in (1..).zip(events::pictures(round, &traffic)) {
             put(&format!("event-{number}.svg"), picture)?;

@@ -141,7 +141,7 @@ fn play(out: &mut String, story: &Story, round: &Round, index: usize) {
         "<section aria-labelledby=\"r{index}\"><h2 id=\"r{index}\">{}</h2>",
         Text(title(round))
     );
-    if let Some(chart) = timeline::whole(round, &traffic, story.started) {
+    if let Some(chart) = timeline::whole(round, &traffic, story.zero(round)) {
         let drawn = chart.draw();
         legend(out, round);
         out.push_str("<figure>");
