@@ -5,6 +5,10 @@
 //! host sees no carrier lost. A cable between two hosts that is impaired from the start consists of
 //! two pairs that meet in a namespace of the lab's own. A link without impairment is what it was
 //! before: one veth pair.
+//!
+//! Files: `open` puts something in the way of a link's frames.
+
+mod open;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,11 +16,11 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 
+use super::Impairment;
 use super::netem::{self, Means};
-use super::relay::{Barred, Passed, Port, Relay, Wiring};
-use super::{Impairment, random};
+use super::relay::{Barred, Passed, Relay};
 use crate::lab::{self, Lab};
-use crate::topology::{Kind, Link, Topology};
+use crate::topology::{End, Kind, Link, Topology};
 
 /// The impaired links of a lab.
 #[derive(Debug, Default)]
@@ -24,6 +28,8 @@ pub(crate) struct Links {
     /// Started with the first link that needs it.
     relay: OnceLock<Relay>,
     state: Mutex<State>,
+    /// Held by whoever opens links.
+    opening: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -40,9 +46,8 @@ struct State {
 #[derive(Clone, Copy, Debug)]
 struct Open {
     means: Means,
-    /// The relay's number for it; with netem, its own.
+    /// The relay's number for it.
     line: usize,
-    sends: [Impairment; 2],
 }
 
 impl Links {
@@ -107,21 +112,20 @@ fn inner_ends(index: usize) -> [String; 2] {
 
 /// The end of a link that is a switch's port: what is opened for a relay.
 fn switch_end(topology: &Topology, link: &Link) -> Option<usize> {
-    let is_switch = |end: &crate::topology::End| topology.nodes[end.node].kind == Kind::Switch;
+    let is_switch = |end: &End| topology.nodes[end.node].kind == Kind::Switch;
     link.ends.iter().position(is_switch)
 }
 
 impl Lab {
     /// Impairs from the start what the topology says.
     pub(crate) fn impair_all(&self) -> Result<()> {
-        let links = &self.topology().links;
-        for (index, link) in links.iter().enumerate() {
-            let sends = [link.ends[0].sends, link.ends[1].sends];
-            if sends.iter().any(|impairment| !impairment.is_none()) {
-                self.set_link(index, sends)?;
-            }
-        }
-        Ok(())
+        let sends = |link: &Link| link.ends.each_ref().map(|end| end.sends);
+        let links = self.topology().links.iter().map(sends).enumerate();
+        let bad = links.filter(|(_, sends)| sends.iter().any(|one| !one.is_none()));
+        let bad: BTreeMap<usize, [Impairment; 2]> = bad.collect();
+        self.open(&bad.keys().copied().collect::<Vec<_>>())?;
+        let mut all = bad.into_iter();
+        all.try_for_each(|(index, sends)| self.set_link(index, sends))
     }
 
     /// Changes what happens to frames of a link from now on: those sent *to* the host at this
@@ -207,34 +211,43 @@ impl Lab {
     fn group(&self, groups: Vec<u32>) -> Result<()> {
         let topology = self.topology();
         let group = |node: usize| groups.get(node).copied().unwrap_or(0);
-        for (index, link) in topology.links.iter().enumerate() {
-            let barred = [0, 1].map(|end| {
-                let own = &link.ends[end];
-                if topology.nodes[own.node].kind == Kind::Switch {
-                    return Barred::new();
-                }
-                let all = topology.links.iter().flat_map(|link| &link.ends);
-                // A switch sends no frames of its own.
-                all.filter(|other| topology.nodes[other.node].kind != Kind::Switch)
-                    .filter(|other| group(other.node) != group(own.node))
-                    .map(|other| other.mac)
-                    .collect()
-            });
-            let needed = barred.iter().any(|barred| !barred.is_empty());
-            let crosses = switch_end(topology, link).is_some()
-                || group(link.ends[0].node) != group(link.ends[1].node);
-            let open = self.links.state().open.get(&index).copied();
-            let open = match open {
-                None if needed && crosses => self.open(index)?,
-                Some(open) => open,
-                None => continue,
-            };
-            ensure!(
-                open.means == Means::Relay,
-                "partitions need the relay: leave {} unset",
-                netem::VARIABLE
-            );
-            self.links.relay()?.bar(open.line, barred)?;
+        // A switch sends no frames of its own.
+        let speaks = |end: &&End| topology.nodes[end.node].kind != Kind::Switch;
+        let all: Vec<&End> = topology.links.iter().flat_map(|link| &link.ends).collect();
+        let barred_at = |own: &End| -> Barred {
+            let others = all.iter().copied().filter(speaks);
+            let others = others.filter(|other| group(other.node) != group(own.node));
+            others.map(|other| other.mac).collect()
+        };
+        let barred: Vec<[Barred; 2]> = topology
+            .links
+            .iter()
+            .map(|link| {
+                // Between two hosts of one part nobody else's frames pass.
+                let inner = link.ends.iter().all(|end| speaks(&end))
+                    && group(link.ends[0].node) == group(link.ends[1].node);
+                link.ends.each_ref().map(|end| {
+                    if inner || !speaks(&end) {
+                        Barred::new()
+                    } else {
+                        barred_at(end)
+                    }
+                })
+            })
+            .collect();
+        let parted = |index: &usize| barred[*index].iter().any(|barred| !barred.is_empty());
+        let parted: Vec<usize> = (0..barred.len()).filter(parted).collect();
+        self.open(&parted)?;
+        let open = self.links.state().open.clone();
+        for (index, open) in open {
+            match open.means {
+                Means::Relay => self.links.relay()?.bar(open.line, barred[index].clone())?,
+                Means::Netem => ensure!(
+                    !parted.contains(&index),
+                    "partitions need the relay: leave {} unset",
+                    netem::VARIABLE
+                ),
+            }
         }
         self.links.state().groups = groups;
         Ok(())
@@ -244,136 +257,17 @@ impl Lab {
         for impairment in &sends {
             impairment.check()?;
         }
+        if sends.iter().any(|impairment| !impairment.is_none()) {
+            self.open(&[index])?;
+        }
         let open = self.links.state().open.get(&index).copied();
-        let mut open = match open {
-            None if sends.iter().all(Impairment::is_none) => return Ok(()),
-            None => self.open(index)?,
-            Some(open) => open,
-        };
-        match open.means {
-            Means::Relay => self.links.relay()?.set(open.line, sends)?,
-            Means::Netem => self.set_netem(index, &sends)?,
-        }
-        open.sends = sends;
-        self.links.state().open.insert(index, open);
-        Ok(())
-    }
-
-    /// Puts a relay, or netem, in the way of a link's frames.
-    fn open(&self, index: usize) -> Result<Open> {
-        let means = netem::means()?;
-        let link = &self.topology().links[index];
-        let line = match switch_end(self.topology(), link) {
-            Some(end) => self.open_port(index, end, means),
-            None => self.open_cable(index, means),
-        };
-        let open = Open {
-            means,
-            line: line.with_context(|| format!("impair {}", self.link_name(index)))?,
-            sends: Default::default(),
-        };
-        self.links.state().open.insert(index, open);
-        Ok(open)
-    }
-
-    /// Between a switch's port and its bridge.
-    fn open_port(&self, index: usize, end: usize, means: Means) -> Result<usize> {
-        let own = &self.topology().links[index].ends[end];
-        let switch = &self.hosts()[own.node];
-        let port = own.interface.clone();
-        let inner = format!("relay~{index}");
-        let mut text = String::new();
-        write!(
-            text,
-            "link add name {inner} type veth peer name port~{index}\n\
-             link set dev {inner} addrgenmode none\n\
-             link set dev {port} addrgenmode none\n\
-             link set dev {inner} up\n\
-             link set dev port~{index} master br0 up\n"
-        )
-        .unwrap();
-        lab::ip(&text, Some(switch))?;
-        lab::carries(switch, &[&inner, &format!("port~{index}")])?;
-        let leave = format!("link set dev {port} nomaster\n");
-        if means == Means::Netem {
-            lab::ip(&leave, Some(switch))?;
-            lab::tc(&netem::connect(&port, &inner), Some(switch))?;
-            return Ok(index);
-        }
-        lab::ip(&leave, Some(switch))?;
-        let opened = switch
-            .inside(move || -> Result<_> { Ok([Port::open(&port)?, Port::open(&inner)?]) })??;
-        // Its own end of the link is behind the inner pair.
-        let ports = if end == 1 {
-            opened
-        } else {
-            let [outer, inner] = opened;
-            [inner, outer]
-        };
-        self.relay_ports(index, ports)
-    }
-
-    /// Between the two halves of a cable.
-    fn open_cable(&self, index: usize, means: Means) -> Result<usize> {
-        let wired = self.links.cable(self.topology(), index)?.is_some();
-        ensure!(
-            wired,
-            "it was built as one veth pair, which cannot be opened while it runs: impair it in \
-             the topology, or put a switch between the two"
-        );
-        let [a, b] = inner_ends(index);
-        let relay = self.links.relay()?;
-        let ports = relay.inside(move || {
-            if means == Means::Netem {
-                lab::tc(&netem::connect(&a, &b), None)?;
-                return Ok(None);
+        match open.map(|open| open.means) {
+            None => Ok(()),
+            Some(Means::Relay) => {
+                let line = open.map_or(0, |open| open.line);
+                self.links.relay()?.set(line, sends)
             }
-            Ok(Some([Port::open(&a)?, Port::open(&b)?]))
-        })?;
-        ports.map_or(Ok(index), |ports| self.relay_ports(index, ports))
-    }
-
-    fn relay_ports(&self, index: usize, ports: [Port; 2]) -> Result<usize> {
-        let seed = seed()?;
-        self.links.relay()?.add(Wiring {
-            ports,
-            sends: Default::default(),
-            random: [0, 1].map(|end| random(seed, index, end)),
-        })
-    }
-
-    fn set_netem(&self, index: usize, sends: &[Impairment; 2]) -> Result<()> {
-        let handle = {
-            let mut state = self.links.state();
-            state.handles = state.handles % 0x7fff + 1;
-            state.handles
-        };
-        let link = &self.topology().links[index];
-        let Some(end) = switch_end(self.topology(), link) else {
-            let [a, b] = inner_ends(index);
-            // What end 0 sends leaves the inner end that faces end 1.
-            let text = netem::impair(&b, handle, &sends[0]) + &netem::impair(&a, handle, &sends[1]);
-            return self.links.relay()?.inside(move || lab::tc(&text, None));
-        };
-        let own = &link.ends[end];
-        let to_switch = netem::impair(&format!("relay~{index}"), handle, &sends[1 - end]);
-        let to_host = netem::impair(&own.interface, handle, &sends[end]);
-        lab::tc(&(to_switch + &to_host), Some(&self.hosts()[own.node]))
-    }
-
-    fn link_name(&self, index: usize) -> String {
-        let name = |end: &crate::topology::End| self.topology().nodes[end.node].name.clone();
-        let [a, b] = &self.topology().links[index].ends;
-        format!("the cable between {} and {}", name(a), name(b))
-    }
-}
-
-/// What the random generators of all links begin from: `HAMP_LAB_SEED`, or 1546.
-fn seed() -> Result<u64> {
-    match std::env::var("HAMP_LAB_SEED") {
-        Ok(text) => text
-            .parse()
-            .with_context(|| format!("HAMP_LAB_SEED={text} is no number")),
-        Err(_) => Ok(1546),
+            Some(Means::Netem) => self.set_netem(index, &sends),
+        }
     }
 }

@@ -121,11 +121,14 @@ pub fn measure(quick: bool) -> Result<Figures> {
     let scale = if quick { 1 } else { 10 };
     let go = |how: Impairment, count: u32, gap: Duration, length: usize| -> Result<Stream> {
         lab.impair("b", "eth0", how, Impairment::default())?;
+        let bits = u64::from(count * scale) * length as u64 * 8;
+        let transmission = how.rate_bps.map_or(0, |rate| bits * 1000 / rate);
+        let transmission = Duration::from_millis(transmission);
         let plan = Plan {
             count: count * scale,
             gap,
             length,
-            patience: how.delay * 2 + Duration::from_millis(300),
+            patience: how.delay * 2 + transmission + Duration::from_millis(500),
         };
         let stream = stream(&lab, "a", "b", plan)?;
         ensure!(stream.missed == 0, "the capture missed {}", stream.missed);

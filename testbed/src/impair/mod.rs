@@ -16,6 +16,25 @@
 //! Every frame draws the same number of random values whatever is set, so the n-th frame of a
 //! direction is lost or not by the seed alone: a pattern of losses can be had again.
 //!
+//! ```no_run
+//! use std::time::Duration;
+//! use testbed::{Impairment, Lab, Topology};
+//!
+//! # fn main() -> testbed::Result<()> {
+//! let slow = Impairment::delay_ms(20).with_jitter(Duration::from_millis(5));
+//! let net = Topology::new("net")
+//!     .switch("lan")
+//!     .host("a").link("lan", &["10.0.0.1/24"])
+//!     .host("b").link("lan", &["10.0.0.2/24"]).impaired(slow); // _in, _out: one direction
+//! let lab = Lab::new(&net)?;
+//! lab.impair("b", "eth0", Impairment::loss_percent(30.0), Impairment::default())?; // to b, from b
+//! lab.partition(&["a"])?; // a hears nobody, nobody hears a; no carrier goes down
+//! lab.heal()?;
+//! lab.carrier("b", "eth0", false)?; // the cable is pulled: b sees it
+//! let passed = lab.passed("b", "eth0")?; // frames, by what became of them
+//! # Ok(()) }
+//! ```
+//!
 //! Files: `machine` the arithmetic (no clock, no socket), `file` how impairments are written in
 //! files; for kernel labs `links` the wiring,
 //! `relay` and `netem` the means, [`probe`] and [`measure`] what measures them.

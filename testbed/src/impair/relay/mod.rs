@@ -9,8 +9,9 @@
 //! there is only a delay. Where the fate of single frames matters they are taken apart first
 //! (`segment`).
 //!
-//! Files: `run` the thread, `port` its sockets, `segment` frames that are several.
+//! Files: `run` the thread, `line` its links, `port` its sockets, `segment` frames that are several.
 
+mod line;
 mod port;
 mod run;
 mod segment;

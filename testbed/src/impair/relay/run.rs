@@ -3,7 +3,6 @@
 //! One `ppoll` waits for whatever comes first: a frame, a command, or the time of the next frame,
 //! with the resolution of the kernel's timers.
 
-use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -11,15 +10,15 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use hamp::proto::random::Random;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::EventFd;
 use nix::sys::time::TimeSpec;
 
+use super::line::{Due, Line, Way};
 use super::segment::{HEADER, split};
-use super::{Barred, Command, Passed, Port, Wiring};
-use crate::impair::{Direction, Fate, Impairment};
+use super::{Command, Passed, Wiring};
+use crate::impair::Fate;
 
 /// A frame of 64 KB, its link-layer header and its offload header.
 const BUFFER: usize = 66 << 10;
@@ -44,92 +43,6 @@ pub(super) struct Run {
     order: u64,
     buffer: Vec<u8>,
     spare: Vec<Vec<u8>>,
-}
-
-/// A relayed link.
-struct Line {
-    ports: [Port; 2],
-    ways: [Way; 2],
-}
-
-/// One direction of it: frames that come from the port of the same index.
-struct Way {
-    machine: Direction,
-    random: Random,
-    /// Whose frames do not arrive.
-    barred: Barred,
-    /// Frames may be passed as the kernel has put them together.
-    whole: bool,
-    /// When the last frame was sent.
-    last: u64,
-    in_flight: usize,
-    dropped: u64,
-}
-
-/// A frame in flight.
-struct Due {
-    at: u64,
-    order: u64,
-    line: usize,
-    from: usize,
-    packet: Vec<u8>,
-    length: usize,
-}
-
-impl Ord for Due {
-    /// The earliest is the greatest: a heap gives that first.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.order).cmp(&(self.at, self.order))
-    }
-}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Due {}
-
-impl Way {
-    fn new(impairment: Impairment, random: Random) -> Self {
-        let mut way = Self {
-            machine: Direction::new(impairment),
-            random,
-            barred: Barred::new(),
-            whole: true,
-            last: 0,
-            in_flight: 0,
-            dropped: 0,
-        };
-        way.set(impairment);
-        way
-    }
-
-    fn set(&mut self, impairment: Impairment) {
-        self.machine.set(impairment);
-        let only_delay = Impairment::default().with_delay(impairment.delay);
-        self.whole = Impairment {
-            queue_bytes: 0,
-            ..impairment
-        } == only_delay;
-    }
-
-    /// Sends a frame of ours from a port, unless its sender is barred.
-    fn deliver(&mut self, port: &Port, packet: &[u8]) {
-        let sender = packet.get(HEADER + 6..HEADER + 12);
-        let barred = sender.is_some_and(|mac| self.barred.iter().any(|b| b == mac));
-        // A port that is down carries nothing; that is what happened to the frame, not an error.
-        if !barred && port.send(packet).is_err() {
-            self.dropped += 1;
-        }
-    }
 }
 
 impl Run {
@@ -174,7 +87,11 @@ impl Run {
                         }
                     }
                     // Line and port, as `add` has put them.
-                    place => self.read((place >> 1) as usize, (place & 1) as usize),
+                    place => {
+                        self.read((place >> 1) as usize, (place & 1) as usize);
+                        // One port's burst does not make the frames of others late.
+                        self.deliver();
+                    }
                 }
             }
         }
