@@ -230,7 +230,11 @@ impl Host {
             machine.restart(now, self.about.secret, self.epoch);
             self.about.join(now, machine)?;
         } else {
-            self.machine = Some(self.about.machine(now, self.epoch)?);
+            let mut machine = self.about.machine(now, self.epoch)?;
+            let interfaces = self.interfaces.iter().enumerate();
+            let speaking = interfaces.filter(|(_, interface)| interface.speaks);
+            machine.speak_on(speaking.map(|(at, _)| number(at)));
+            self.machine = Some(machine);
         }
         self.starts = false;
         self.hamp = Hamp::Runs;

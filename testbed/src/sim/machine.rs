@@ -115,6 +115,13 @@ impl Machine {
         Ok(())
     }
 
+    /// On which interfaces hamp takes part; said before they come up.
+    pub(super) fn speak_on(&mut self, links: impl Iterator<Item = LinkId>) {
+        if let Self::Whole(whole) = self {
+            whole.host.speak_on(links);
+        }
+    }
+
     /// How an interface is now.
     pub(super) fn handle_link(&mut self, now: Instant, id: LinkId, interface: &Interface) {
         match self {
@@ -133,7 +140,8 @@ impl Machine {
         match self {
             Self::Alone(node) => node.handle_heard(now, id, packet.heard(), false),
             Self::Whole(whole) => {
-                whole.host.handle_frame(now, id, &packet.bytes);
+                let heard = || packet.heard();
+                whole.host.handle_heard(now, id, &packet.bytes, heard);
                 whole.poll(now);
             }
         }
