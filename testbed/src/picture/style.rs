@@ -73,7 +73,7 @@ pre,code{font:.85rem/1.45 ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospa
 pre{background:var(--soft);padding:.6rem .8rem;border-radius:.4rem;overflow-x:auto;margin:.4rem 0}\
 code{overflow-wrap:anywhere}pre code{overflow-wrap:normal}\
 details{margin:.5rem 0}summary{cursor:pointer;width:fit-content;max-width:100%}section>details>summary{font-weight:600}details ol{font-size:.88rem}\
-@media print{body{max-width:none;font-size:11pt}.zoom,.zoom+label,nav{display:none}details{break-inside:avoid}\
+@page{size:landscape;margin:12mm}@media print{body{max-width:none;font-size:11pt}.zoom,.zoom+label,nav{display:none}details{break-inside:avoid}\
 figure,tr{break-inside:avoid}.scroll,.plot{overflow:visible}.plot .chart{width:100%}.scroll svg{max-width:100%;height:auto}a{text-decoration:none}}";
 
 /// Shapes and patterns that pictures refer to. The `use` element has the class: rules do not reach

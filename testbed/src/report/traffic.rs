@@ -66,6 +66,9 @@ pub struct Traffic {
 impl Traffic {
     /// Reads a capture.
     pub fn of(captured: &Captured) -> Self {
+        let named = captured.links.iter();
+        let hosts: BTreeMap<Mac, String> =
+            named.map(|link| (link.mac, link.host.clone())).collect();
         let mut frames: Vec<_> = captured.frames.iter().collect();
         // A frame and its copy can carry the same time: the sender's comes first.
         frames.sort_by_key(|f| (f.at, !f.from_host));
@@ -81,7 +84,10 @@ impl Traffic {
             }
             let key = key(&frame.bytes, &what);
             if !frame.from_host {
-                if let Some(index) = last.get(&key) {
+                // A switch that does not know where a host is sends its frames to all, who drop them.
+                let meant = frame.bytes.first_chunk().and_then(|mac| hosts.get(mac));
+                let mine = meant.is_none_or(|host| *host == link.host);
+                if let Some(index) = last.get(&key).filter(|_| mine) {
                     let to: &mut Vec<_> = &mut sent[*index].to;
                     if to.iter().all(|(host, _)| *host != link.host) {
                         to.push((link.host.clone(), frame.at));
@@ -98,14 +104,7 @@ impl Traffic {
                 what,
             });
         }
-        let hosts = captured
-            .links
-            .iter()
-            .map(|link| (link.mac, link.host.clone()));
-        Self {
-            sent,
-            hosts: hosts.collect(),
-        }
+        Self { sent, hosts }
     }
 
     /// Name of the host with a link-layer address.
@@ -222,6 +221,19 @@ mod tests {
         assert_eq!(to, [vec!["h1", "h2"], vec!["h1"]]);
         assert!(traffic.sent[0].is_group());
         assert_eq!(traffic.between(Stamp(2_000_000), Stamp(u64::MAX)).len(), 1);
+    }
+
+    #[test]
+    fn a_frame_for_one_host_that_a_switch_gives_to_others_reaches_nobody() {
+        let mut bytes = Vec::new();
+        etherparse::PacketBuilder::ethernet2([2, 0, 0, 0, 0, 0], [2, 0, 0, 0, 0, 1])
+            .ipv4([10, 0, 0, 1], [198, 18, 0, 1], 64)
+            .tcp(4000, 80, 1, 1)
+            .syn()
+            .write(&mut bytes, &[])
+            .unwrap();
+        let traffic = Traffic::of(&captured(&[(1, 0, true, &bytes), (2, 2, false, &bytes)]));
+        assert!(traffic.sent[0].to.is_empty(), "{:?}", traffic.sent[0].to);
     }
 
     #[test]

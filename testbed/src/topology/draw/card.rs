@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use crate::impair::Impairment;
+use crate::picture::wrap;
 use crate::topology::{Kind, Topology};
+
+/// Characters in a line about an impairment, about as long as an address.
+const LONG: usize = 24;
 
 /// The anycast addresses that a node serves, as its `hamp.toml` has them.
 pub(super) fn serves(topology: &Topology, node: usize) -> Vec<String> {
@@ -71,11 +75,10 @@ pub(super) fn lines(topology: &Topology, node: usize) -> Vec<String> {
         } else {
             Impairment::default()
         };
-        lines.extend(
-            directions(&own.sends, &back)
-                .into_iter()
-                .map(|way| format!("{indent}{way}")),
-        );
+        for way in directions(&own.sends, &back) {
+            let parts = wrap(&way, LONG, 4);
+            lines.extend(parts.iter().map(|part| format!("{indent}{part}")));
+        }
     }
     let programs: Vec<_> = topology.nodes[node]
         .programs
