@@ -40,6 +40,7 @@ const CONNECT_P50: Metric = Metric {
     unit: Unit::Nanoseconds,
     better: Better::Lower,
     noise_limit: 0.05,
+    part_of: None,
 };
 const CONNECT_P99: Metric = Metric {
     name: "connect_p99_ns",
@@ -53,6 +54,7 @@ const LARGE_UP: Metric = Metric {
     unit: Unit::BytesPerSecond,
     better: Better::Higher,
     noise_limit: 0.05,
+    part_of: None,
 };
 const LARGE_DOWN: Metric = Metric {
     name: "down_large_bytes_per_processor_s",

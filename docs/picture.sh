@@ -1,14 +1,20 @@
 #!/usr/bin/env bash
-# Makes a picture (SVG) of a command's real output. README.md's is made by:
+# Makes a picture (SVG) of a command's real output.
 #
-#   netns-scripts/demo.sh --plain |
-#       sed -n '/^hello 1000/,/hellos every 50/ { s/.*hellos every.*//; p }; /^curl/,/^$/p; $p' |
-#       docs/picture.sh 'netns-scripts/demo.sh' >docs/first-link.svg
+#   docs/picture.sh FILE          README.md's, of the demo: runs it
+#   docs/picture.sh - COMMAND     of the text on standard input, to standard output; COMMAND is the
+#                                 line that is shown above it
 #
-# Reads text, writes SVG; the argument is the command line that is shown above it. What a
-# line begins with colours it.
+# What a line begins with colours it.
 set -euo pipefail
-awk -v command="${1:-}" '
+if [[ ${1:--} != - ]]; then
+    cd "$(dirname "$0")/.."
+    netns-scripts/demo.sh --plain |
+        sed -n '/^hello 1000/,/hellos every 50/ { s/.*hellos every.*//; p }; /^curl/,/^$/p; $p' |
+        docs/picture.sh - netns-scripts/demo.sh >"$1.new"
+    exec mv "$1.new" "$1"
+fi
+awk -v command="${2:-}" '
     function escape(text) {
         gsub(/\033\[[0-9;?]*[a-zA-Z]/, "", text)
         gsub(/&/, "\\&amp;", text); gsub(/</, "\\&lt;", text); gsub(/>/, "\\&gt;", text)

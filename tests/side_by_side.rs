@@ -23,6 +23,7 @@ const TIME: Metric = Metric {
     unit: Unit::Nanoseconds,
     better: Better::Lower,
     noise_limit: 0.05,
+    part_of: None,
 };
 
 fn bench(rounds: usize) -> Bench {
@@ -188,6 +189,8 @@ fn what_drifts_on_all_sides_alike_costs_no_ratio() {
 fn a_figure_that_the_baseline_lacks_has_no_ratio() {
     const PART: Metric = Metric {
         name: "part_ns",
+        label: "wait",
+        part_of: Some(TIME.name),
         ..TIME
     };
     let mut bench = bench(3);
@@ -204,7 +207,9 @@ fn a_figure_that_the_baseline_lacks_has_no_ratio() {
     assert_eq!(part["value"]["median"], 0.5);
     assert_eq!(part["refused"], "the baseline has no such figure");
     assert_eq!(document["limits"][0]["passed"], true);
-    assert!(plot::svg(&document).is_ok());
+    assert_eq!(schema::check(&document), Ok(()));
+    let picture = plot::svg(&document).unwrap();
+    assert!(picture.contains(">ours, its parts<") && picture.contains(">wait 0.50 ns<"));
 }
 
 #[test]
@@ -306,9 +311,8 @@ fn the_command_line_is_read_and_repeated() {
 /// The committed documents of this schema.
 fn committed() -> Vec<(PathBuf, Value)> {
     let figures = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/figures");
-    let files = std::fs::read_dir(figures)
-        .unwrap()
-        .map(|file| file.unwrap().path());
+    let files = std::fs::read_dir(figures).unwrap();
+    let files = files.map(|file| file.unwrap().path());
     let documents = files.filter(|path| path.extension().is_some_and(|end| end == "json"));
     let read = |path: PathBuf| {
         let text = std::fs::read_to_string(&path).unwrap();
@@ -319,16 +323,45 @@ fn committed() -> Vec<(PathBuf, Value)> {
 }
 
 #[test]
-fn the_committed_pictures_are_drawn_from_the_committed_documents() {
-    for (path, document) in committed() {
+fn committed_documents_are_described_and_committed_pictures_are_drawn_from_them() {
+    let committed = committed();
+    assert!(!committed.is_empty());
+    for (path, document) in committed {
         assert_eq!(schema::check(&document), Ok(()), "{}", path.display());
         assert_eq!(document["quick"], false, "{}", path.display());
-        let drawn = std::fs::read_to_string(path.with_extension("svg"));
+        let picture = path.with_extension("svg");
+        // After the drawing has changed: HAMP_BLESS=1 draws the same figures again.
+        if std::env::var_os("HAMP_BLESS").is_some() {
+            std::fs::write(&picture, plot::svg(&document).unwrap()).unwrap();
+        }
+        let drawn = std::fs::read_to_string(&picture).unwrap();
+        let (picture, command) = (picture.display(), &document["command"]);
         assert!(
-            drawn.is_ok_and(|drawn| drawn == plot::svg(&document).unwrap()),
-            "{}: run {}",
-            path.with_extension("svg").display(),
-            document["command"]
+            drawn == plot::svg(&document).unwrap(),
+            "{picture}: run {command}"
         );
+    }
+}
+
+#[test]
+fn the_commands_that_documents_quote_are_command_lines() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = std::fs::read_to_string(root.join("docs/figures/README.md")).unwrap();
+    for (path, document) in committed() {
+        let command = document["command"].as_str().unwrap();
+        assert!(
+            table.contains(&format!("`{command}`")),
+            "{}: {command}",
+            path.display()
+        );
+    }
+    let quoted = table
+        .split('`')
+        .filter_map(|code| code.strip_prefix("cargo bench --bench "));
+    for command in quoted {
+        let (name, words) = command.split_once(" -- ").unwrap();
+        let words = words.split_whitespace().map(String::from);
+        let options = Options::parse(name, ["--bench".into()].into_iter().chain(words));
+        assert_eq!(options.unwrap().extent, Extent::Full, "{command}");
     }
 }

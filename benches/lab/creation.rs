@@ -14,6 +14,7 @@ const CREATE: Metric = Metric {
     unit: Unit::Milliseconds,
     better: Better::Lower,
     noise_limit: 0.15,
+    part_of: None,
 };
 const REMOVE: Metric = Metric {
     name: "remove_ms",
@@ -28,22 +29,26 @@ const BOTH: Metric = Metric {
 /// What the time goes on, of ours alone.
 const HOSTS: Metric = Metric {
     name: "create_hosts_ms",
-    label: "of it: start hosts",
+    label: "start hosts",
+    part_of: Some(CREATE.name),
     ..CREATE
 };
 const LINKS: Metric = Metric {
     name: "create_links_ms",
-    label: "of it: make links",
+    label: "make links",
+    part_of: Some(CREATE.name),
     ..CREATE
 };
 const ADDRESSES: Metric = Metric {
     name: "create_addresses_ms",
-    label: "of it: give addresses",
+    label: "give addresses",
+    part_of: Some(CREATE.name),
     ..CREATE
 };
 const CARRIER: Metric = Metric {
     name: "create_carrier_ms",
-    label: "of it: wait for carriers",
+    label: "wait for carriers",
+    part_of: Some(CREATE.name),
     ..CREATE
 };
 

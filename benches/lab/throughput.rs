@@ -21,6 +21,7 @@ const THROUGHPUT: Metric = Metric {
     unit: Unit::BytesPerSecond,
     better: Better::Higher,
     noise_limit: 0.10,
+    part_of: None,
 };
 const OF_ONE: Metric = Metric {
     name: "throughput_bytes_per_processor_s",

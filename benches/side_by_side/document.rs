@@ -79,6 +79,7 @@ pub(crate) fn json(bench: &Bench) -> Result<Value> {
                 "unit": metric.unit.name(),
                 "better": match metric.better { Better::Lower => "lower", Better::Higher => "higher" },
                 "noise_limit": metric.noise_limit,
+                "part_of": metric.part_of,
             }));
         }
         for (side, values) in &group.sides {

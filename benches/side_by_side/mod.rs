@@ -15,13 +15,16 @@
 //!
 //! How to write a bench is in `docs/benchmarks.md`. Files: [`options`] the command line,
 //! [`order`] who goes when, [`figures`] medians, noise and ratios, [`document`] the JSON document
-//! and the table, [`plot`] the picture, [`tcp`] connects and transfers for those who measure links.
+//! and the table, [`plot`] the picture with its [`scale`] and the [`parts`] of figures, [`tcp`]
+//! connects and transfers for those who measure links.
 
 pub(crate) mod document;
 pub(crate) mod figures;
 pub(crate) mod options;
 pub(crate) mod order;
+mod parts;
 pub(crate) mod plot;
+mod scale;
 pub(crate) mod tcp;
 
 use std::process::ExitCode;
@@ -45,6 +48,8 @@ pub(crate) struct Metric {
     pub(crate) better: Better,
     /// How far from 1 the baseline's ratio to itself may be for ratios to be given.
     pub(crate) noise_limit: f64,
+    /// Name of the metric that it is a part of: what the time goes on.
+    pub(crate) part_of: Option<&'static str>,
 }
 
 /// What values count.

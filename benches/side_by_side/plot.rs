@@ -9,21 +9,23 @@
 
 use std::fmt::Write as _;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use serde_json::Value;
 
 use super::document::quantity;
+use super::parts;
+use super::scale::Scale;
 
 /// Where things are, in pixels.
-const WIDTH: f64 = 900.0;
-const LEFT: f64 = 230.0;
-const RIGHT: f64 = 640.0;
-const TEXT: f64 = 656.0;
+const WIDTH: f64 = 940.0;
+pub(super) const LEFT: f64 = 230.0;
+pub(super) const RIGHT: f64 = 640.0;
+pub(super) const TEXT: f64 = 656.0;
 const ROW: f64 = 20.0;
 const HEADING: f64 = 34.0;
 
 /// Colours of sides beside the baseline, for a light and for a dark background.
-const COLOURS: [(&str, &str); 5] = [
+pub(super) const COLOURS: [(&str, &str); 5] = [
     ("#0072b2", "#56b4e9"),
     ("#d55e00", "#e69f00"),
     ("#009e73", "#009e73"),
@@ -31,84 +33,18 @@ const COLOURS: [(&str, &str); 5] = [
     ("#000000", "#f0e442"),
 ];
 
-/// Steps of the scale: the first list that gives at least four labels in sight is taken.
-const STEPS: [&[f64]; 3] = [
-    &[1.0, 10.0],
-    &[1.0, 2.0, 5.0],
-    &[1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0],
-];
-const FINE_STEPS: [f64; 15] = [
-    0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 1.0, 1.02, 1.05, 1.1, 1.15, 1.2, 1.3, 1.4,
-];
-
-fn text(value: &Value) -> &str {
+pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
 }
 
-fn list(value: &Value) -> &[Value] {
+pub(super) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
-}
-
-/// A logarithmic scale from left to right.
-struct Scale {
-    low: f64,
-    high: f64,
-}
-
-impl Scale {
-    /// Wide enough for all ratios that are given, and for the noise that is allowed.
-    fn of(document: &Value) -> Self {
-        let (mut low, mut high) = (0.95_f64, 1.05_f64);
-        for metric in list(&document["metrics"]) {
-            let noise = metric["noise_limit"].as_f64().unwrap_or_default();
-            (low, high) = (low.min(1.0 / (1.0 + noise)), high.max(1.0 + noise));
-        }
-        for result in list(&document["results"]) {
-            low = low.min(result["ratio"]["least"].as_f64().unwrap_or(low));
-            high = high.max(result["ratio"]["most"].as_f64().unwrap_or(high));
-        }
-        let margin = (high / low).powf(0.04);
-        Self {
-            low: low / margin,
-            high: high * margin,
-        }
-    }
-
-    fn x(&self, ratio: f64) -> f64 {
-        LEFT + (RIGHT - LEFT) * (ratio / self.low).ln() / (self.high / self.low).ln()
-    }
-
-    /// Labels, at least 36 pixels apart; 1 is always one of them.
-    fn ticks(&self) -> Vec<f64> {
-        let seen = |tick: &f64| (self.low..=self.high).contains(tick);
-        let decades = |steps: &[f64]| -> Vec<f64> {
-            let powers = (-6..=6).map(|power| 10_f64.powi(power));
-            let all = powers.flat_map(|ten| steps.iter().map(move |step| step * ten));
-            all.filter(seen).collect()
-        };
-        let found = STEPS.iter().map(|steps| decades(steps));
-        let mut found = found.filter(|ticks| ticks.len() >= 4);
-        let ticks = found
-            .next()
-            .unwrap_or_else(|| FINE_STEPS.into_iter().filter(seen).collect());
-        let mut kept = vec![1.0];
-        for tick in ticks {
-            if kept
-                .iter()
-                .all(|other| (self.x(*other) - self.x(tick)).abs() >= 36.0)
-            {
-                kept.push(tick);
-            }
-        }
-        kept.sort_by(f64::total_cmp);
-        kept
-    }
 }
 
 /// The shape of a side's mark around `(x, y)`.
@@ -137,8 +73,9 @@ fn class(sides: &[String], side: &str) -> (String, usize) {
 /// The picture of a `hamp.side-by-side/1` document.
 pub(crate) fn svg(document: &Value) -> Result<String> {
     let results = list(&document["results"]);
-    let baseline = results.iter().find(|result| result["baseline"] == true);
-    let baseline = text(&baseline.context("no baseline in the document")?["side"]).to_owned();
+    if !results.iter().any(|result| result["baseline"] == true) {
+        bail!("no baseline in the document");
+    }
     let mut sides: Vec<String> = Vec::new();
     for result in results.iter().filter(|result| result["baseline"] == false) {
         let side = text(&result["side"]);
@@ -151,7 +88,8 @@ pub(crate) fn svg(document: &Value) -> Result<String> {
     let mut y = 92.0;
     let top = y;
     let mut marks = String::new();
-    for metric in list(&document["metrics"]) {
+    let metrics = list(&document["metrics"]).iter();
+    for metric in metrics.filter(|metric| metric["part_of"].is_null()) {
         for case in cases(results, metric) {
             let of_case = |result: &&Value| {
                 result["metric"] == metric["name"] && text(&result["case"]) == case
@@ -174,6 +112,7 @@ pub(crate) fn svg(document: &Value) -> Result<String> {
                 to - from,
                 y - begins - 8.0
             )?;
+            y += parts::draw(&mut marks, document, text(&metric["name"]), case, y);
         }
     }
     let bottom = y;
@@ -190,11 +129,11 @@ pub(crate) fn svg(document: &Value) -> Result<String> {
     }
     let height = bottom + 76.0;
     let mut picture = String::new();
-    head(&mut picture, document, &baseline, height)?;
-    legend(&mut picture, &sides, &baseline)?;
+    head(&mut picture, document, height)?;
+    legend(&mut picture, &sides)?;
     picture += &body;
     picture += &marks;
-    foot(&mut picture, document, &baseline, bottom)?;
+    foot(&mut picture, document, bottom)?;
     picture += "</svg>\n";
     Ok(picture)
 }
@@ -214,13 +153,12 @@ fn cases<'a>(results: &'a [Value], metric: &Value) -> Vec<&'a str> {
     cases
 }
 
-fn head(picture: &mut String, document: &Value, baseline: &str, height: f64) -> Result<()> {
+fn head(picture: &mut String, document: &Value, height: f64) -> Result<()> {
     let title = escaped(text(&document["title"]));
     write!(
         picture,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
-         viewBox=\"0 0 {WIDTH} {height}\" role=\"img\">\n<title>{title}: ratios to {}</title>\n",
-        escaped(baseline)
+         viewBox=\"0 0 {WIDTH} {height}\" role=\"img\">\n<title>{title}</title>\n"
     )?;
     let colours = |dark: bool| {
         let sides = COLOURS.iter().enumerate();
@@ -238,7 +176,7 @@ fn head(picture: &mut String, document: &Value, baseline: &str, height: f64) -> 
          .soft{{fill:var(--soft);font-size:12px}}.mid{{text-anchor:middle;fill:var(--soft);font-size:12px}}\
          .end{{text-anchor:end}}.grid{{stroke:var(--line)}}.one{{stroke:var(--ink)}}\
          .band{{fill:var(--line);opacity:.55}}.n{{fill:var(--paper);stroke:var(--soft)}}\
-         .half{{stroke-width:5;stroke-opacity:.55}}.range{{stroke-width:1.5}}{}\
+         .piece{{stroke:var(--paper);stroke-width:2}}.half{{stroke-width:5;stroke-opacity:.55}}.range{{stroke-width:1.5}}{}\
          @media(prefers-color-scheme:dark){{svg{{--ink:#ececec;--soft:#a9a9a9;--line:#3d3d3d;\
          --paper:#161616}}{}}}</style>\n<rect class=\"paper\" width=\"100%\" height=\"100%\"/>\n\
          <text class=\"title\" x=\"16\" y=\"28\">{title}</text>",
@@ -249,22 +187,22 @@ fn head(picture: &mut String, document: &Value, baseline: &str, height: f64) -> 
 }
 
 /// What the marks stand for.
-fn legend(picture: &mut String, sides: &[String], baseline: &str) -> Result<()> {
-    let again = format!("{baseline}-again");
+fn legend(picture: &mut String, sides: &[String]) -> Result<()> {
+    let again = "-again".to_owned();
     let entries = std::iter::once(&again).chain(sides);
     let mut x = 24.0;
     for side in entries {
         let (class, index) = class(sides, side);
         let label = match side.strip_suffix("-again") {
-            Some(of) => format!("{of} again (the noise)"),
-            None => side.clone(),
+            Some(_) => "the baseline again: the noise",
+            None => side,
         };
         writeln!(
             picture,
             "<g class=\"{class}\">{}<text x=\"{:.1}\" y=\"57\">{}</text></g>",
             mark(index, x, 52.0),
             x + 12.0,
-            escaped(&label)
+            escaped(label)
         )?;
         x += 34.0 + label.chars().count() as f64 * 7.6;
     }
@@ -344,14 +282,13 @@ fn row(
 }
 
 /// The scale's name, and where the figures come from.
-fn foot(picture: &mut String, document: &Value, baseline: &str, bottom: f64) -> Result<()> {
+fn foot(picture: &mut String, document: &Value, bottom: f64) -> Result<()> {
     writeln!(
         picture,
-        "<text class=\"mid\" x=\"{:.1}\" y=\"{:.1}\">ratio to {} in the same round (no unit, \
-         logarithmic)</text>",
+        "<text class=\"mid\" x=\"{:.1}\" y=\"{:.1}\">ratio to the baseline in the same round (no \
+         unit, logarithmic)</text>",
         LEFT.midpoint(RIGHT),
-        bottom + 38.0,
-        escaped(baseline)
+        bottom + 38.0
     )?;
     let processors = &document["processors"];
     writeln!(
