@@ -52,7 +52,7 @@ enum Connection {
 
 /// Links of a lab beside a link made by hand.
 pub(crate) fn compare(bench: &mut Bench) -> Result<()> {
-    let lasts = Duration::from_millis(bench.amount("transfer_ms", 200, 100));
+    let lasts = Duration::from_millis(bench.amount("transfer_ms", 200, 60));
     let side = |how: Connection| {
         let lab = connect(how)?;
         let listeners = [
@@ -75,7 +75,7 @@ pub(crate) fn compare(bench: &mut Bench) -> Result<()> {
         .and("lab's switch", || side(Connection::Switch))?
         .and("relay", || side(Connection::Relay))?
         .and("relay, single frames", || side(Connection::Loss))?;
-    bench.compare("throughput", (61, 9), &CASES, sides)?;
+    bench.compare("throughput", (61, 7), &CASES, sides)?;
     for case in CASES {
         bench.limit(OF_ONE, case, "lab's cable", Limit::RatioAtLeast(0.97));
     }
