@@ -169,10 +169,7 @@ pub fn measure(quick: bool) -> Result<Figures> {
     Ok(Figures {
         schema: "hamp-lab.impairments/1",
         means: netem::means()?.name(),
-        kernel: nix::sys::utsname::uname()?
-            .release()
-            .to_string_lossy()
-            .into_owned(),
+        kernel: kernel()?,
         processors: std::thread::available_parallelism()?.get(),
         plain_link,
         delay,
@@ -180,6 +177,13 @@ pub fn measure(quick: bool) -> Result<Figures> {
         chance,
         rate,
     })
+}
+
+/// The version of the kernel, without what its packager has added.
+fn kernel() -> Result<String> {
+    let name = nix::sys::utsname::uname()?;
+    let release = name.release().to_string_lossy();
+    Ok(release.split('-').next().unwrap_or_default().to_owned())
 }
 
 fn quantile(sorted: &[f64], of: f64) -> f64 {
