@@ -189,10 +189,12 @@ pub(crate) fn unsupported(run: &Run) -> String {
 
 pub(crate) fn versions(run: &Run) -> String {
     let head = [("program", Words), ("says", Prose)];
-    let rows: Vec<_> = run
-        .versions
-        .iter()
-        .map(|(name, says)| vec![name.clone(), says.clone()])
+    let own = ("hamp-lab", env!("CARGO_PKG_VERSION"));
+    let others = run.versions.iter();
+    let others = others.map(|(name, says)| (name.as_str(), says.as_str()));
+    let rows: Vec<_> = std::iter::once(own)
+        .chain(others)
+        .map(|(name, says)| vec![name.to_owned(), says.to_owned()])
         .collect();
     table("Versions, as each says itself", &head, &rows)
 }
