@@ -19,25 +19,14 @@ const STOCK: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
 
 /// The order of hosts for `target`, as `host` sees it.
 fn ranks(net: &Net, host: usize, target: &str) -> Vec<usize> {
-    let (_, link) = net.hosts[host].node.links().next().unwrap();
-    let number = |mac| {
-        net.hosts
-            .iter()
-            .position(|other| other.state.mac == mac)
-            .unwrap()
-    };
-    link.ranks(ip(target))
-        .iter()
-        .map(|candidate| number(candidate.mac))
-        .collect()
+    let link = net.link(host);
+    let ranks = link.ranks(ip(target)).into_iter();
+    ranks.map(|candidate| net.with_mac(candidate.mac)).collect()
 }
 
 /// The ids of the hosts, as the others know them.
 fn ids(net: &Net) -> Vec<MemberId> {
-    let members = net
-        .hosts
-        .iter()
-        .map(|host| host.node.links().next().unwrap().1.member());
+    let members = (0..net.count()).map(|host| net.link(host).member());
     members.map(|member| member.identity().id).collect()
 }
 
@@ -106,10 +95,7 @@ fn members_are_ranked_by_draining_then_preference_then_score() {
                 preference,
                 ..JoinOptions::default()
             };
-            net.hosts[host]
-                .node
-                .join(net.now, ip(target).into(), options)
-                .unwrap();
+            net.join_with(host, target, options);
         }
         net.run_for(3 * SECOND);
         let ids = ids(&net);
@@ -163,7 +149,7 @@ fn the_longest_prefix_decides_who_the_candidates_are() {
 #[test]
 fn nobody_answers_for_an_address_that_it_does_not_serve() {
     let mut net = Net::first_link(1, 3, SECOND);
-    let since = net.now;
+    let since = net.now();
     for _ in 0..3 {
         net.ask(STOCK, "198.18.0.200");
         net.run_for(SECOND);
@@ -184,8 +170,8 @@ fn a_takeover_is_announced_at_once_and_twice_more() {
     for target in [V4, V6] {
         let mut net = Net::first_link(2, 3, SECOND);
         let dead = net.owner(target);
-        net.hosts[dead].stopped = true;
-        let since = net.now;
+        net.freeze(dead);
+        let since = net.now();
         net.run_for(10 * SECOND);
         let announced = net.answers_since(since, target, true);
         let next = net.owner(target);
@@ -206,9 +192,9 @@ fn a_takeover_is_announced_at_once_and_twice_more() {
 fn an_announcement_ends_when_the_departed_member_is_heard() {
     let mut net = Net::first_link(3, 3, SECOND);
     let dead = net.owner(V4);
-    net.hosts[dead].stopped = true;
+    net.freeze(dead);
     net.run_for(3 * SECOND + MILLI);
-    let since = net.now;
+    let since = net.now();
     // It listens for 500 ms as new, and then reports, before the second announcement is due.
     net.thaw(dead);
     net.run_for(10 * SECOND);
@@ -223,7 +209,7 @@ fn an_announcement_ends_when_the_departed_member_is_heard() {
 #[test]
 fn nothing_but_a_departure_is_announced() {
     let mut net = Net::first_link(4, 2, SECOND);
-    let since = net.now;
+    let since = net.now();
     let late = net.add(50, SECOND, false);
     net.join(late, V4);
     net.join(late, V6);
@@ -233,10 +219,7 @@ fn nothing_but_a_departure_is_announced() {
         ..JoinOptions::default()
     };
     let better = net.add(51, SECOND, false);
-    net.hosts[better]
-        .node
-        .join(net.now, ip(V4).into(), options)
-        .unwrap();
+    net.join_with(better, V4, options);
     net.run_for(60 * SECOND);
     assert_eq!(net.owner(V4), better);
     //= docs/spec/link.md#takeover
@@ -259,8 +242,8 @@ fn of_a_whole_prefix_what_was_asked_for_is_announced() {
     net.ask(STOCK, "198.18.4.9");
     net.run_for(SECOND);
     let owner = net.owner("198.18.4.9");
-    net.hosts[owner].stopped = true;
-    let since = net.now;
+    net.freeze(owner);
+    let since = net.now();
     net.run_for(4 * SECOND);
     assert!(!net.answers_since(since, "198.18.4.9", true).is_empty());
     assert_eq!(net.answers_since(since, "198.18.4.10", true), []);
@@ -272,7 +255,7 @@ fn of_a_whole_prefix_what_was_asked_for_is_announced() {
 fn an_answer_that_nobody_asked_for_is_not_used() {
     let mut net = Net::first_link(6, 2, SECOND);
     let client = 2;
-    let owner = net.hosts[net.owner(V4)].state;
+    let owner = net.state(net.owner(V4));
     let question = frame::Request {
         mac: host_state(100).mac,
         source: host_state(100).ipv4.unwrap().into(),
@@ -280,13 +263,13 @@ fn an_answer_that_nobody_asked_for_is_not_used() {
         destination: frame::BROADCAST,
     };
     let answer = frame::answer(&question, owner.mac, owner.ipv6).unwrap();
-    net.inject(None, &answer);
+    net.inject(&answer);
     net.run_for(LATENCY + LATENCY);
     //= docs/spec/link.md#a-client-s-entries
     //= type=test
     //# A client MUST NOT use an answer that it did not ask for.
     assert_eq!(net.ignored(client, Reason::Unasked), 1);
-    let (_, link) = net.hosts[client].node.links().next().unwrap();
+    let link = net.link(client);
     assert_eq!(link.neighbours().count(), 0);
 }
 
@@ -303,7 +286,7 @@ fn an_entry_of_the_last_member_goes_with_it() {
             && matches!(event, Event::Neighbour { address, mac: None, link: LINK } if *address == ip(V6))
     };
     assert!(
-        net.events
+        net.events()
             .iter()
             .any(|(_, host, event)| removed(*host, event))
     );

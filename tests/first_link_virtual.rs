@@ -5,11 +5,12 @@ mod net;
 
 use std::time::Duration;
 
-use hamp::node::{Change, Event};
+use hamp::node::{Change, Event, Node};
 use hamp::proto::Reason;
 use hamp::wire::frame::{self, Frame};
 use hamp::wire::{Message, StatementKind};
 use net::{Net, V4, V6, host_state, ip};
+use testbed::sim::seeds::RandomTest;
 
 const STOCK: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
 const SECOND: Duration = Duration::from_secs(1);
@@ -24,7 +25,7 @@ fn members_agree_on_ranks_and_one_answers_each_first_request() {
             let mut net = Net::first_link(1, 5, hello);
             let owner = net.owner(target);
             for _ in 0..20 {
-                let since = net.now;
+                let since = net.now();
                 net.ask(STOCK, target);
                 net.run_for(2 * SECOND);
                 let answers = net.answers_since(since, target, false);
@@ -40,14 +41,14 @@ fn members_agree_on_ranks_and_one_answers_each_first_request() {
 #[test]
 fn an_answer_to_a_solicitation_has_override_clear_and_the_members_own_source() {
     let mut net = Net::first_link(1, 3, SECOND);
-    let since = net.now;
+    let since = net.now();
     net.ask(STOCK, V6);
     net.run_for(SECOND);
-    let (sent, _) = net
-        .sent_since(since)
-        .find(|(_, frame)| matches!(frame, Frame::Answer(answer) if !answer.announcement))
+    let mut sent = net.sent_since(since).into_iter();
+    let sent = sent
+        .find(|sent| matches!(sent.parsed(), Frame::Answer(answer) if !answer.announcement))
         .unwrap();
-    let own = net.hosts[sent.host].state.ipv6.unwrap();
+    let own = net.state(sent.host).ipv6.unwrap();
     assert_eq!(sent.frame[22..38], own.octets(), "source");
     assert_eq!(sent.frame[54], 136, "neighbour advertisement");
     assert_eq!(
@@ -67,21 +68,20 @@ fn an_answer_to_a_solicitation_has_override_clear_and_the_members_own_source() {
 #[test]
 fn a_member_without_an_address_of_the_family_is_not_ranked() {
     let mut net = Net::first_link(18, 3, SECOND);
-    let fault = net.now;
+    let fault = net.now();
     for host in [0, 1] {
-        net.hosts[host].state.ipv6 = None;
-        net.set_link(host, true);
+        net.drop_ipv6(host);
     }
     net.run_for(SECOND);
     assert_eq!(net.owner(V6), 2);
     let announced = net.answers_since(fault, V6, true);
     assert!(!announced.is_empty() && announced.iter().all(|(_, host)| *host == 2));
-    let since = net.now;
+    let since = net.now();
     net.ask(STOCK, V6);
     net.run_for(SECOND);
     assert_eq!(net.answers_since(since, V6, false).len(), 1);
     for host in 0..4 {
-        let (_, link) = net.hosts[host].node.links().next().unwrap();
+        let link = net.link(host);
         assert_eq!(link.ranks(ip(V6)).len(), 1);
         assert_eq!(link.ranks(ip(V4)).len(), 3);
     }
@@ -92,21 +92,12 @@ fn later_requests_are_answered_by_later_ranks() {
     // Rank 1 and 2 are frozen a moment ago: nobody knows yet, and rank 3 answers the third.
     let mut net = Net::first_link(3, 4, 10 * SECOND);
     let ranks: Vec<_> = {
-        let (_, link) = net.hosts[0].node.links().next().unwrap();
-        let ranks = link.ranks(ip(V4));
-        let number = |mac| {
-            net.hosts
-                .iter()
-                .position(|host| host.state.mac == mac)
-                .unwrap()
-        };
-        ranks
-            .iter()
-            .map(|candidate| number(candidate.mac))
-            .collect()
+        let link = net.link(0);
+        let ranks = link.ranks(ip(V4)).into_iter();
+        ranks.map(|candidate| net.with_mac(candidate.mac)).collect()
     };
-    net.hosts[ranks[0]].stopped = true;
-    let since = net.now;
+    net.freeze(ranks[0]);
+    let since = net.now();
     net.ask(STOCK, V4);
     net.run_for(SECOND);
     assert_eq!(net.answers_since(since, V4, false), []);
@@ -118,9 +109,9 @@ fn later_requests_are_answered_by_later_ranks() {
         [ranks[1]]
     );
 
-    net.hosts[ranks[1]].stopped = true;
+    net.freeze(ranks[1]);
     net.run_for(2 * SECOND);
-    let since = net.now;
+    let since = net.now();
     for _ in 0..3 {
         net.ask(STOCK, V4);
         net.run_for(SECOND);
@@ -141,8 +132,8 @@ fn a_dead_member_is_replaced_within_the_dead_time_and_announced_three_times() {
     for hello in [SECOND, FAST] {
         let mut net = Net::first_link(4, 3, hello);
         let dead = net.owner(V4);
-        net.hosts[dead].stopped = true;
-        let fault = net.now;
+        net.freeze(dead);
+        let fault = net.now();
         net.run_for(3 * hello + SLACK);
         let next = net.owner(V4);
         let first = net.answers_since(fault, V4, true);
@@ -162,8 +153,8 @@ fn a_dead_member_that_was_not_the_owner_is_announced_by_the_owner_too() {
     let mut net = Net::first_link(4, 3, SECOND);
     let owner = net.owner(V4);
     let other = (0..3).find(|host| *host != owner).unwrap();
-    net.hosts[other].stopped = true;
-    let fault = net.now;
+    net.freeze(other);
+    let fault = net.now();
     net.run_for(4 * SECOND);
     let announcements = net.answers_since(fault, V4, true);
     assert!(!announcements.is_empty());
@@ -174,13 +165,13 @@ fn a_dead_member_that_was_not_the_owner_is_announced_by_the_owner_too() {
 fn a_leaving_member_serves_until_its_successor_has_announced_itself() {
     let mut net = Net::first_link(5, 3, SECOND);
     let leaver = net.owner(V4);
-    let since = net.now;
+    let since = net.now();
     net.leave(leaver, V4);
     net.run_for(3 * SECOND);
     let announced = net.answers_since(since, V4, true)[0];
     assert_ne!(announced.1, leaver);
     let withdrawn = net
-        .events
+        .events()
         .iter()
         .find_map(|(at, host, event)| match event {
             Event::Withdraw { prefix, .. } if prefix.addr() == ip(V4) => Some((*at, *host)),
@@ -200,14 +191,14 @@ fn a_leaving_member_serves_until_its_successor_has_announced_itself() {
         .collect();
     assert_eq!(later, []);
     // The other address of the leaver is not touched.
-    let (_, link) = net.hosts[leaver].node.links().next().unwrap();
+    let link = net.link(leaver);
     assert!(link.ranks(ip(V6)).iter().any(|candidate| candidate.own));
 }
 
 #[test]
 fn a_leave_is_said_twice_and_the_last_leave_ends_the_hellos() {
     let mut net = Net::first_link(6, 2, SECOND);
-    let since = net.now;
+    let since = net.now();
     net.leave(0, V4);
     net.leave(0, V6);
     net.run_for(4 * SECOND);
@@ -225,30 +216,22 @@ fn a_leave_is_said_twice_and_the_last_leave_ends_the_hellos() {
     //= type=test
     //# A member MUST withdraw a record with lifetime 0 when it leaves.
     assert!(withdrawals >= 4, "{withdrawals}");
-    let since = net.now;
+    let since = net.now();
     net.run_for(5 * SECOND);
     assert!(
         net.messages_since(since)
             .iter()
             .all(|(_, host, _)| *host != 0)
     );
-    assert!(net.hosts[0].node.is_idle());
+    assert!(net.node(0).is_idle());
 }
 
 #[test]
 fn what_changes_at_one_moment_is_one_generation() {
     let mut net = Net::first_link(19, 2, SECOND);
     let generation = |net: &Net| {
-        let (_, link) = net.hosts[1].node.links().next().unwrap();
-        let id = net.hosts[0]
-            .node
-            .links()
-            .next()
-            .unwrap()
-            .1
-            .member()
-            .identity()
-            .id;
+        let link = net.link(1);
+        let id = net.link(0).member().identity().id;
         link.peers()
             .find(|(peer, _)| *peer == id)
             .unwrap()
@@ -257,8 +240,7 @@ fn what_changes_at_one_moment_is_one_generation() {
             .1
     };
     let before = generation(&net);
-    let now = net.now;
-    net.hosts[0].node.shutdown(now);
+    net.act(0, Node::shutdown);
     net.run_for(SECOND / 2);
     assert_eq!(generation(&net), before + 1, "both prefixes drain");
     net.run_for(SECOND);
@@ -271,16 +253,16 @@ fn a_member_that_was_frozen_for_longer_than_its_dead_time_rejoins_as_new() {
         let mut net = Net::first_link(7, 3, hello);
         let frozen = net.owner(V4);
         let epoch = |net: &Net| {
-            let (_, link) = net.hosts[frozen].node.links().next().unwrap();
+            let link = net.link(frozen);
             link.member().epoch()
         };
         let before = epoch(&net);
-        net.hosts[frozen].stopped = true;
+        net.freeze(frozen);
         net.run_for(3 * hello + SLACK);
         // Requests that came while it slept wait in its socket.
         net.ask(STOCK, V4);
         net.run_for(SECOND);
-        let since = net.now;
+        let since = net.now();
         net.thaw(frozen);
         //= docs/spec/membership.md#the-member
         //= type=test
@@ -294,7 +276,7 @@ fn a_member_that_was_frozen_for_longer_than_its_dead_time_rejoins_as_new() {
         );
         net.run_for(3 * SECOND);
         assert_eq!(net.owner(V4), frozen);
-        let rejoined = net.events.iter().any(|(at, host, event)| {
+        let rejoined = net.events().iter().any(|(at, host, event)| {
             *at >= since && *host == frozen && matches!(event, Event::Rejoined { .. })
         });
         assert!(rejoined);
@@ -305,10 +287,10 @@ fn a_member_that_was_frozen_for_longer_than_its_dead_time_rejoins_as_new() {
 fn a_short_freeze_changes_nothing() {
     let mut net = Net::first_link(8, 3, SECOND);
     let frozen = net.owner(V4);
-    net.hosts[frozen].stopped = true;
+    net.freeze(frozen);
     net.run_for(Duration::from_millis(2800));
     net.thaw(frozen);
-    let since = net.now;
+    let since = net.now();
     net.run_for(10 * SECOND);
     assert_eq!(net.owner(V4), frozen);
     assert_eq!(net.answers_since(since, V4, true), []);
@@ -322,14 +304,14 @@ fn a_short_freeze_changes_nothing() {
                 }
             )
     };
-    assert!(!net.events.iter().any(|(_, _, event)| lasting(event)));
+    assert!(!net.events().iter().any(|(_, _, event)| lasting(event)));
 }
 
 #[test]
 fn a_pulled_cable_moves_the_address_and_the_member_rejoins_as_new() {
     let mut net = Net::first_link(9, 3, SECOND);
     let pulled = net.owner(V4);
-    let fault = net.now;
+    let fault = net.now();
     net.set_link(pulled, false);
     net.run_for(3 * SECOND + SLACK);
     let owners = net.owners(V4);
@@ -347,20 +329,21 @@ fn a_lease_is_renewed_with_each_hello_and_never_by_a_member_that_listens() {
     let mut net = Net::first_link(10, 1, SECOND);
     // Off the hellos' beat, so that neither end of the span falls on one.
     net.run_for(SECOND / 4);
-    let since = net.now;
+    let since = net.now();
     net.run_for(10 * SECOND);
-    let leases = net.events.iter().filter(|(at, _, event)| {
+    let events = net.events();
+    let leases = events.iter().filter(|(at, _, event)| {
         *at >= since
             && matches!(event, Event::Lease { lasts, prefixes, .. }
             if lasts == &(3 * SECOND) && prefixes.len() == 2)
     });
     assert_eq!(leases.count(), 10);
-    net.hosts[0].stopped = true;
+    net.freeze(0);
     net.run_for(5 * SECOND);
-    let woke = net.now;
+    let woke = net.now();
     net.thaw(0);
     net.run_for(hamp::proto::member::LISTEN - SLACK);
-    let early = net.events.iter().any(|(at, _, event)| {
+    let early = net.events().iter().any(|(at, _, event)| {
         *at >= woke && matches!(event, Event::Lease { .. } | Event::Serve { .. })
     });
     assert!(!early);
@@ -374,19 +357,16 @@ fn a_clients_entry_is_the_first_verified_answer_and_moves_when_its_member_dies()
         net.kernel_asks(client, target);
         net.run_for(SECOND);
         let owner = net.owner(target);
-        assert_eq!(
-            entry(&net, client, target),
-            Some(net.hosts[owner].state.mac)
-        );
-        net.hosts[owner].stopped = true;
+        assert_eq!(entry(&net, client, target), Some(net.state(owner).mac));
+        net.freeze(owner);
         net.run_for(3 * SECOND + SLACK);
         let next = net.owner(target);
         //= docs/spec/link.md#a-client-s-entries
         //= type=test
         //# An entry whose member dies, leaves or drains MUST move at once to the member that is
         //# rank 1 then, or be removed when there is none.
-        assert_eq!(entry(&net, client, target), Some(net.hosts[next].state.mac));
-        assert!(net.events.iter().any(|(_, host, event)| *host == client
+        assert_eq!(entry(&net, client, target), Some(net.state(next).mac));
+        assert!(net.events().iter().any(|(_, host, event)| *host == client
             && matches!(
                 event,
                 Event::Member {
@@ -403,23 +383,14 @@ fn no_entry_lives_longer_than_60_s_however_busy_it_is() {
     let client = 3;
     net.kernel_asks(client, V4);
     net.run_for(SECOND);
-    let since = net.now;
+    let since = net.now();
     for _ in 0..200 {
         net.run_for(SECOND / 2);
-        if net.hosts[client]
-            .node
-            .links()
-            .next()
-            .unwrap()
-            .1
-            .neighbours()
-            .next()
-            .is_some()
-        {
+        if net.link(client).neighbours().next().is_some() {
             net.kernel_asks(client, V4);
         }
     }
-    let removed = net.events.iter().find_map(|(at, host, event)| {
+    let removed = net.events().iter().find_map(|(at, host, event)| {
         (*at >= since && *host == client && matches!(event, Event::Neighbour { mac: None, .. }))
             .then_some(*at)
     });
@@ -439,9 +410,9 @@ fn a_false_answer_is_recognised_and_not_used() {
         ip(V4),
     )
     .unwrap();
-    net.hosts[client]
-        .node
-        .handle_frame(net.now, net::LINK, &request, true);
+    net.act(client, |node, now| {
+        node.handle_frame(now, net::LINK, &request, true);
+    });
     let question = frame::Request {
         mac: host_state(100).mac,
         source: host_state(100).ipv4.unwrap().into(),
@@ -449,7 +420,7 @@ fn a_false_answer_is_recognised_and_not_used() {
         destination: frame::BROADCAST,
     };
     let forged = frame::answer(&question, STOCK, None).unwrap();
-    net.inject(None, &forged);
+    net.inject(&forged);
     net.run_for(SECOND);
     assert_eq!(entry(&net, client, V4), None);
     //= docs/spec/link.md#a-client-s-entries
@@ -462,14 +433,14 @@ fn a_false_answer_is_recognised_and_not_used() {
 #[test]
 fn an_address_probe_meets_no_conflict() {
     let mut net = Net::first_link(14, 2, SECOND);
-    let since = net.now;
+    let since = net.now();
     for (source, target) in [("0.0.0.0", V4), ("::", V6)] {
         let mut probe = frame::request(STOCK, ip(source), ip(target)).unwrap();
         if source == "::" {
             // A solicitation from nobody has no link-layer option (RFC 4861 §7.1.1).
             probe = without_link_layer_option(&probe);
         }
-        net.inject(None, &probe);
+        net.inject(&probe);
     }
     net.run_for(2 * SECOND);
     assert_eq!(net.answers_since(since, V4, false), []);
@@ -485,28 +456,34 @@ fn an_address_probe_meets_no_conflict() {
 
 #[test]
 fn a_lost_report_is_asked_for_and_a_lost_link_heals() {
-    for seed in 0..40 {
+    let (package, file) = ("hamp", "first_link_virtual");
+    let name = "a_lost_report_is_asked_for";
+    let test = RandomTest {
+        package,
+        file,
+        name,
+    };
+    test.run(40, |seed| {
         let mut net = Net::first_link(seed, 3, SECOND);
-        net.loss = 30;
+        net.set_loss(30);
         let late = net.add(50, SECOND, false);
         net.join(late, V4);
         net.run_for(20 * SECOND);
-        net.loss = 0;
+        net.set_loss(0);
         net.run_for(5 * SECOND);
         for host in [0, 1, 2, 3] {
-            let (_, link) = net.hosts[host].node.links().next().unwrap();
             let others = if host == 3 { 4 } else { 3 };
-            assert_eq!(link.peers().count(), others, "seed {seed}, host {host}");
+            assert_eq!(net.link(host).peers().count(), others, "host {host}");
         }
         net.owner(V4);
-    }
+    });
 }
 
 #[test]
 fn chains_are_renewed_without_a_question_or_a_gap() {
     let hello = Duration::from_millis(10);
     let mut net = Net::first_link(15, 2, hello);
-    let since = net.now;
+    let since = net.now();
     net.run_for(60 * SECOND);
     let messages = net.messages_since(since);
     assert!(
@@ -527,7 +504,7 @@ fn chains_are_renewed_without_a_question_or_a_gap() {
     //# Before a chain ends, a member MUST publish the next one in an anchor.
     assert!((20..=28).contains(&anchors), "{anchors}");
     assert!(
-        !net.events.iter().any(|(at, _, event)| *at > since
+        !net.events().iter().any(|(at, _, event)| *at > since
             && matches!(event, Event::Member { .. } | Event::Owner { .. }))
     );
 }
@@ -538,7 +515,7 @@ fn hellos_that_are_replayed_forged_or_held_back_prove_nothing() {
     net.run_for(2 * SECOND);
     let victim = 0;
     let hello = net
-        .sent
+        .sent()
         .iter()
         .rev()
         .find(|sent| {
@@ -549,15 +526,15 @@ fn hellos_that_are_replayed_forged_or_held_back_prove_nothing() {
         .unwrap()
         .frame
         .clone();
-    net.hosts[victim].stopped = true;
-    let fault = net.now;
+    net.freeze(victim);
+    let fault = net.now();
     // Replays do not keep it alive.
     for _ in 0..6 {
-        net.inject(None, &hello);
+        net.inject(&hello);
         net.run_for(SECOND / 2);
     }
     net.run_for(SECOND);
-    let died = net.events.iter().find_map(|(at, host, event)| {
+    let died = net.events().iter().find_map(|(at, host, event)| {
         (*host == 1
             && matches!(
                 event,
@@ -576,7 +553,7 @@ fn hellos_that_are_replayed_forged_or_held_back_prove_nothing() {
 fn a_message_with_a_foreign_source_or_our_own_id_changes_nothing() {
     let mut net = Net::first_link(17, 2, SECOND);
     let report = net
-        .sent
+        .sent()
         .iter()
         .find(|sent| {
             sent.host == 0
@@ -590,14 +567,14 @@ fn a_message_with_a_foreign_source_or_our_own_id_changes_nothing() {
         unreachable!()
     };
     let foreign = frame::message(STOCK, ip("10.0.0.99"), payload);
-    net.inject(None, &foreign);
+    net.inject(&foreign);
     net.run_for(SECOND);
     assert_eq!(net.ignored(1, Reason::ForeignSource), 1);
     assert_eq!(net.ignored(0, Reason::OwnId), 1);
 }
 
 fn entry(net: &Net, host: usize, target: &str) -> Option<[u8; 6]> {
-    let (_, link) = net.hosts[host].node.links().next().unwrap();
+    let link = net.link(host);
     link.neighbours()
         .find(|(address, _)| *address == ip(target))
         .map(|(_, entry)| entry.mac)

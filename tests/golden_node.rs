@@ -31,29 +31,24 @@ struct Outcome {
 }
 
 fn outcome(net: &mut Net, frame: &[u8]) -> Outcome {
-    let now = net.now;
-    let node = &mut net.hosts[0].node;
-    node.handle_frame(now, LINK, frame, false);
-    let mut emitted = 0;
-    while node.poll_transmit().is_some() {
-        emitted += 1;
-    }
-    while node.poll_event().is_some() {
-        emitted += 1;
-    }
-    let counters = node.counters();
-    // Everything a host knows, except its counters.
-    let state = format!("{:?}", node.links().collect::<Vec<_>>());
-    let (ignored, received) = (
-        counters.ignored().map(|(_, count)| count).sum(),
-        counters.received().map(|(_, count)| count).sum(),
-    );
-    Outcome {
-        state,
-        emitted,
-        ignored,
-        received,
-    }
+    net.act(0, |node, now| {
+        node.handle_frame(now, LINK, frame, false);
+        let mut emitted = 0;
+        while node.poll_transmit().is_some() {
+            emitted += 1;
+        }
+        while node.poll_event().is_some() {
+            emitted += 1;
+        }
+        let counters = node.counters();
+        Outcome {
+            emitted,
+            // Everything a host knows, except its counters.
+            state: format!("{:?}", node.links().collect::<Vec<_>>()),
+            ignored: counters.ignored().map(|(_, count)| count).sum(),
+            received: counters.received().map(|(_, count)| count).sum(),
+        }
+    })
 }
 
 /// Asserts that `frame` changes nothing but a counter, and at most one.

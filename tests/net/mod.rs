@@ -1,60 +1,53 @@
-//! One Ethernet segment in virtual time, with nodes on it and everything that is sent recorded.
+//! Members and clients on one switch: the simulator of the testbed, by numbers instead of names.
 #![allow(
     dead_code,
     unreachable_pub,
     reason = "each test binary uses its part of this module"
 )]
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hamp::addr::Prefix;
-use hamp::node::{Config, Event, JoinOptions, LinkId, LinkState, Node};
+use hamp::node::{Event, JoinOptions, LinkId, LinkState, Node};
 use hamp::proto::Reason;
 use hamp::proto::random::Random;
 use hamp::time::{Duration, Instant};
 use hamp::wire::Message;
 use hamp::wire::frame::{self, Frame, Mac};
+use testbed::sim::{SWITCHING, Sim};
+use testbed::topology::{End, Link};
+use testbed::{Impairment, Topology};
 
 /// The link's number on every host.
 pub const LINK: LinkId = LinkId(2);
 /// What a frame takes from host to host.
-pub const LATENCY: Duration = Duration::from_micros(50);
+pub const LATENCY: Duration = SWITCHING;
 /// The test addresses.
 pub const V4: &str = "198.18.0.1";
 pub const V6: &str = "2001:2:0:1546::1";
 
-/// One host's place on the segment.
-pub struct Host {
-    pub node: Node,
-    pub state: LinkState,
-    /// Killed or frozen: it neither hears nor acts.
-    pub stopped: bool,
-    /// Frames that wait in a frozen host's socket.
-    pub backlog: Vec<Vec<u8>>,
-    /// The cable is in.
-    pub plugged: bool,
-}
+/// The hosts that there may be.
+const NUMBERS: [u8; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 50, 51, 100];
+/// A host without hamp, which says what others would not.
+const STRANGER: &str = "stranger";
 
 /// A frame that was sent.
-#[derive(Clone)]
 pub struct Sent {
     pub at: Instant,
     pub host: usize,
     pub frame: Vec<u8>,
 }
 
-/// One segment.
+/// One switch. Hosts are numbered in the order they were added.
 pub struct Net {
-    pub now: Instant,
-    pub hosts: Vec<Host>,
-    pub sent: Vec<Sent>,
-    pub events: Vec<(Instant, usize, Event)>,
-    /// A frame to a host is lost with this probability in percent.
-    pub loss: u64,
+    pub sim: Sim,
+    /// For what a test draws itself.
     pub random: Random,
-    flying: BTreeMap<(Instant, u64), (usize, Vec<u8>)>,
-    serial: u64,
+    hosts: Vec<u8>,
+    plugged: Vec<bool>,
+    /// When cables were pulled, and whose.
+    pub pulled: Vec<(Instant, usize)>,
+    loss: Impairment,
 }
 
 pub fn host_state(number: u8) -> LinkState {
@@ -70,17 +63,53 @@ pub fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
+fn name(number: u8) -> String {
+    format!("s{number}")
+}
+
+fn topology() -> Topology {
+    let mut lan = Topology::new("lan").switch("sw").host(STRANGER);
+    for number in NUMBERS {
+        lan = lan.host(&name(number));
+    }
+    for (node, number) in std::iter::once(0xfe).chain(NUMBERS).enumerate() {
+        let state = host_state(number);
+        let (ipv4, ipv6) = (state.ipv4.unwrap(), state.ipv6.unwrap());
+        let own = End {
+            node: node + 1,
+            interface: "eth0".into(),
+            mac: state.mac,
+            addresses: vec![
+                format!("{ipv4}/24").parse().unwrap(),
+                format!("{ipv6}/64").parse().unwrap(),
+            ],
+            sends: Impairment::default(),
+        };
+        let port = End {
+            node: 0,
+            interface: lan.nodes[node + 1].name.clone(),
+            mac: [6, 0, 0, 0, 0, number],
+            addresses: Vec::new(),
+            sends: Impairment::default(),
+        };
+        lan.links.push(Link { ends: [own, port] });
+    }
+    lan
+}
+
 impl Net {
+    /// A switch without anybody, off the start of time.
     pub fn new(seed: u64) -> Self {
+        let mut sim = Sim::new(&topology(), seed).unwrap();
+        sim.record();
+        sim.run_for(Duration::from_secs(1));
         Self {
-            now: Instant::from_micros(1_000_000),
-            hosts: Vec::new(),
-            sent: Vec::new(),
-            events: Vec::new(),
-            loss: 0,
+            sim,
             random: Random::new(seed),
-            flying: BTreeMap::new(),
-            serial: 0,
+            hosts: Vec::new(),
+            plugged: Vec::new(),
+            pulled: Vec::new(),
+            loss: Impairment::default(),
         }
     }
 
@@ -98,86 +127,114 @@ impl Net {
     }
 
     pub fn add(&mut self, number: u8, hello: Duration, client: bool) -> usize {
-        let mut config = Config {
-            name: format!("s{number}"),
-            client,
-            ..Config::default()
-        };
-        config.timing.hello = hello;
-        let node = Node::new(config, [number; 32], 1_000 + self.now.as_millis());
-        let state = host_state(number);
-        let backlog = Vec::new();
-        self.hosts.push(Host {
-            node,
-            state,
-            stopped: false,
-            backlog,
-            plugged: true,
-        });
-        let host = self.hosts.len() - 1;
-        self.hosts[host]
-            .node
-            .handle_link(self.now, LINK, Some(state));
-        self.drain(host);
-        host
+        let name = name(number);
+        let hello = hello.as_millis();
+        let text = format!("[node]\nhello_ms = {hello}\n[client]\nenabled = {client}\n");
+        self.sim.configure(&name, &text).unwrap();
+        self.sim.impair_in(&name, "eth0", &self.loss).unwrap();
+        self.sim.start(&name).unwrap();
+        self.hosts.push(number);
+        self.plugged.push(true);
+        self.hosts.len() - 1
+    }
+
+    pub fn now(&self) -> Instant {
+        self.sim.now()
+    }
+
+    /// How many hosts there are.
+    pub fn count(&self) -> usize {
+        self.hosts.len()
+    }
+
+    pub fn node(&self, host: usize) -> &Node {
+        self.sim.node(&self.name(host)).unwrap().unwrap()
+    }
+
+    /// The host's only link.
+    pub fn link(&self, host: usize) -> &hamp::node::Link {
+        self.node(host).links().next().unwrap().1
+    }
+
+    /// Where the host is on the switch, as it was added.
+    pub fn state(&self, host: usize) -> LinkState {
+        host_state(self.hosts[host])
+    }
+
+    /// The host with this link-layer address.
+    pub fn with_mac(&self, mac: Mac) -> usize {
+        let mut all = self.hosts.iter();
+        all.position(|number| host_state(*number).mac == mac)
+            .unwrap()
+    }
+
+    /// Does something with a host's node, and what follows from it.
+    pub fn act<T>(&mut self, host: usize, what: impl FnOnce(&mut Node, Instant) -> T) -> T {
+        self.sim.act(&self.name(host), what).unwrap()
     }
 
     pub fn join(&mut self, host: usize, prefix: &str) {
+        self.join_with(host, prefix, JoinOptions::default());
+    }
+
+    pub fn join_with(&mut self, host: usize, prefix: &str, options: JoinOptions) {
         let prefix = prefix
             .parse()
             .or_else(|_| prefix.parse::<IpAddr>().map(Prefix::from));
-        self.hosts[host]
-            .node
-            .join(self.now, prefix.unwrap(), JoinOptions::default())
+        self.act(host, |node, now| node.join(now, prefix.unwrap(), options))
             .unwrap();
-        self.drain(host);
     }
 
     pub fn leave(&mut self, host: usize, address: &str) {
-        self.hosts[host]
-            .node
-            .leave(self.now, ip(address).into())
-            .unwrap();
-        self.drain(host);
+        self.sim.leave(&self.name(host), address).unwrap();
     }
 
+    /// Pulls the host's cable, or plugs it in.
     pub fn set_link(&mut self, host: usize, up: bool) {
-        self.hosts[host].plugged = up;
-        let state = up.then_some(self.hosts[host].state);
-        self.hosts[host].node.handle_link(self.now, LINK, state);
-        self.drain(host);
+        self.plugged[host] = up;
+        if !up {
+            self.pulled.push((self.now(), host));
+        }
+        self.sim.carrier(&self.name(host), "eth0", up).unwrap();
+    }
+
+    pub fn is_plugged(&self, host: usize) -> bool {
+        self.plugged[host]
+    }
+
+    /// The host loses its IPv6 address.
+    pub fn drop_ipv6(&mut self, host: usize) {
+        let ipv4 = self.state(host).ipv4.unwrap();
+        let left = [format!("{ipv4}/24").parse().unwrap()];
+        self.sim.readdress(&self.name(host), "eth0", &left).unwrap();
+    }
+
+    /// The host neither hears nor acts; its socket keeps what comes.
+    pub fn freeze(&mut self, host: usize) {
+        self.sim.freeze(&self.name(host)).unwrap();
+    }
+
+    pub fn is_frozen(&self, host: usize) -> bool {
+        !self.sim.acts(&self.name(host)).unwrap()
     }
 
     /// The host wakes up and finds what its socket kept.
     pub fn thaw(&mut self, host: usize) {
-        self.hosts[host].stopped = false;
-        for frame in std::mem::take(&mut self.hosts[host].backlog) {
-            self.hosts[host]
-                .node
-                .handle_frame(self.now, LINK, &frame, false);
-            self.drain(host);
-        }
-        self.hosts[host].node.handle_timeout(self.now);
-        self.drain(host);
+        self.sim.thaw(&self.name(host)).unwrap();
     }
 
-    /// Puts a frame on the link as if `from` had sent it; everybody it is meant for gets it.
-    pub fn inject(&mut self, from: Option<usize>, bytes: &[u8]) {
-        let Some(destination) = bytes.first_chunk::<6>() else {
-            return;
-        };
-        for host in 0..self.hosts.len() {
-            let meant = frame::is_group(*destination) || *destination == self.hosts[host].state.mac;
-            if Some(host) == from || !self.hosts[host].plugged || !meant {
-                continue;
-            }
-            if self.random.next_u64() % 100 < self.loss {
-                continue;
-            }
-            self.serial += 1;
-            self.flying
-                .insert((self.now + LATENCY, self.serial), (host, bytes.to_vec()));
+    /// A frame to a host is lost with this probability in percent.
+    pub fn set_loss(&mut self, percent: u32) {
+        self.loss.loss = f64::from(percent) / 100.0;
+        for number in &self.hosts {
+            let name = name(*number);
+            self.sim.impair_in(&name, "eth0", &self.loss).unwrap();
         }
+    }
+
+    /// A stranger puts a frame on the link; everybody it is meant for gets it.
+    pub fn inject(&mut self, bytes: &[u8]) {
+        self.sim.send(STRANGER, "eth0", bytes.to_vec()).unwrap();
     }
 
     /// A stock host asks for `target`.
@@ -188,69 +245,24 @@ impl Net {
             "10.0.0.99"
         };
         let request = frame::request(mac, ip(source), ip(target)).unwrap();
-        self.inject(None, &request);
+        self.inject(&request);
     }
 
     /// The client's own kernel asks for `target`: the node sees it, and so does the link.
     pub fn kernel_asks(&mut self, host: usize, target: &str) {
-        let state = self.hosts[host].state;
-        let source: IpAddr = if target.contains(':') {
-            state.ipv6.unwrap().into()
-        } else {
-            state.ipv4.unwrap().into()
-        };
-        let request = frame::request(state.mac, source, ip(target)).unwrap();
-        self.hosts[host]
-            .node
-            .handle_frame(self.now, LINK, &request, true);
-        self.inject(Some(host), &request);
-        self.drain(host);
+        let name = self.name(host);
+        self.sim.resolve(&name, "eth0", ip(target)).unwrap();
     }
 
     pub fn run_for(&mut self, span: Duration) {
-        let end = self.now + span;
-        loop {
-            let frame = self.flying.keys().next().map(|(at, _)| *at);
-            let running = self.hosts.iter().filter(|host| !host.stopped);
-            let timer = running.filter_map(|host| host.node.poll_timeout()).min();
-            let Some(next) = frame.into_iter().chain(timer).min().filter(|at| *at <= end) else {
-                break;
-            };
-            self.now = self.now.max(next);
-            if frame == Some(next) {
-                let (_, (host, bytes)) = self.flying.pop_first().unwrap();
-                if self.hosts[host].stopped {
-                    self.hosts[host].backlog.push(bytes);
-                } else {
-                    self.hosts[host]
-                        .node
-                        .handle_frame(self.now, LINK, &bytes, false);
-                    self.drain(host);
-                }
-                continue;
-            }
-            for host in 0..self.hosts.len() {
-                if !self.hosts[host].stopped {
-                    self.hosts[host].node.handle_timeout(self.now);
-                    self.drain(host);
-                }
-            }
-        }
-        self.now = end;
+        self.sim.run_for(span);
     }
 
     /// Whoever thinks it owns `address`, among the hosts that run and are plugged in.
     pub fn owners(&self, address: &str) -> Vec<usize> {
-        let owns = |host: &Host| {
-            let (_, link) = host.node.links().next().unwrap();
-            link.ranks(ip(address))
-                .first()
-                .is_some_and(|first| first.own)
-        };
-        let acts = |host: &Host| !host.stopped && host.plugged && owns(host);
-        (0..self.hosts.len())
-            .filter(|host| acts(&self.hosts[*host]))
-            .collect()
+        let owners = self.sim.owners(address).unwrap();
+        let known = |host: &usize| owners.contains(&self.name(*host).as_str());
+        (0..self.hosts.len()).filter(known).collect()
     }
 
     /// The one owner of `address`.
@@ -260,24 +272,43 @@ impl Net {
         owners[0]
     }
 
-    /// Frames sent since `since`, parsed: who, and what.
-    pub fn sent_since(&self, since: Instant) -> impl Iterator<Item = (&Sent, Frame<'_>)> {
-        self.sent
+    /// What the hosts' nodes have said so far: when, who, what.
+    pub fn events(&self) -> Vec<(Instant, usize, Event)> {
+        let events = self.sim.events().iter();
+        let named = events.map(|e| (e.at, self.named(self.sim.name(e.host)), e.event.clone()));
+        named.collect()
+    }
+
+    /// Frames that hosts have sent so far.
+    pub fn sent(&self) -> Vec<Sent> {
+        self.sent_since(Instant::ZERO)
+    }
+
+    /// Frames that hosts have sent since `since`.
+    pub fn sent_since(&self, since: Instant) -> Vec<Sent> {
+        let captured = self.sim.frames().unwrap();
+        let by_hosts = captured
+            .frames
             .iter()
-            .filter(move |sent| sent.at >= since)
-            .map(|sent| (sent, Frame::parse(&sent.frame).unwrap()))
+            .filter(|frame| frame.from_host && captured.links[frame.link].host != STRANGER);
+        let sent = by_hosts.map(|frame| Sent {
+            at: Instant::from_micros(frame.at.0 / 1000),
+            host: self.named(&captured.links[frame.link].host),
+            frame: frame.bytes.to_vec(),
+        });
+        sent.filter(|sent| sent.at >= since).collect()
     }
 
     /// Messages sent since `since`, decoded.
     pub fn messages_since(&self, since: Instant) -> Vec<(Instant, usize, Message)> {
-        self.sent_since(since)
-            .filter_map(|(sent, frame)| match frame {
-                Frame::Message { payload, .. } => {
-                    Some((sent.at, sent.host, Message::decode(payload).unwrap()))
-                }
-                _ => None,
-            })
-            .collect()
+        let sent = self.sent_since(since).into_iter();
+        sent.filter_map(|sent| match sent.parsed() {
+            Frame::Message { payload, .. } => {
+                Some((sent.at, sent.host, Message::decode(payload).unwrap()))
+            }
+            _ => None,
+        })
+        .collect()
     }
 
     /// Answers for `target` sent since `since`: announcements, or those to one asker.
@@ -287,33 +318,30 @@ impl Net {
         target: &str,
         announcement: bool,
     ) -> Vec<(Instant, usize)> {
-        self.sent_since(since)
-            .filter(|(_, frame)| {
-                matches!(frame, Frame::Answer(answer)
-                    if answer.target == ip(target) && answer.announcement == announcement)
-            })
-            .map(|(sent, _)| (sent.at, sent.host))
-            .collect()
+        let sent = self.sent_since(since).into_iter();
+        let answers = sent.filter(|sent| {
+            matches!(sent.parsed(), Frame::Answer(answer)
+                if answer.target == ip(target) && answer.announcement == announcement)
+        });
+        answers.map(|sent| (sent.at, sent.host)).collect()
     }
 
     pub fn ignored(&self, host: usize, reason: Reason) -> u64 {
-        self.hosts[host].node.counters().ignored_for(reason)
+        self.node(host).counters().ignored_for(reason)
     }
 
-    fn drain(&mut self, host: usize) {
-        while let Some(transmit) = self.hosts[host].node.poll_transmit() {
-            assert_eq!(transmit.link, LINK);
-            self.sent.push(Sent {
-                at: self.now,
-                host,
-                frame: transmit.frame.clone(),
-            });
-            if self.hosts[host].plugged {
-                self.inject(Some(host), &transmit.frame);
-            }
-        }
-        while let Some(event) = self.hosts[host].node.poll_event() {
-            self.events.push((self.now, host, event));
-        }
+    fn name(&self, host: usize) -> String {
+        name(self.hosts[host])
+    }
+
+    fn named(&self, wanted: &str) -> usize {
+        let mut all = self.hosts.iter();
+        all.position(|number| name(*number) == wanted).unwrap()
+    }
+}
+
+impl Sent {
+    pub fn parsed(&self) -> Frame<'_> {
+        Frame::parse(&self.frame).unwrap()
     }
 }

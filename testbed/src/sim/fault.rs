@@ -35,6 +35,20 @@ impl Sim {
         Ok(())
     }
 
+    /// Gives a host another `hamp.toml`, written like those of the topology. It is read at the next
+    /// start.
+    ///
+    /// # Errors
+    /// There is no such host, it runs, or the text says what cannot be.
+    pub fn configure(&mut self, host: &str, text: &str) -> Result<()> {
+        let node = self.position(host)?;
+        self.topology.nodes[node].hamp = Some(text.to_owned());
+        let text = self.topology.hamp_config(node)?;
+        let host = self.host_mut(node)?;
+        ensure!(host.machine.is_none(), "{} runs", host.name());
+        host.about.configure(text.as_deref(), &mut host.interfaces)
+    }
+
     /// Starts hamp on a host: at once where that was still to come, or in a new life with a later
     /// epoch where it was killed.
     ///
@@ -304,7 +318,7 @@ impl Sim {
     fn host_mut(&mut self, node: usize) -> Result<&mut Host> {
         match &mut self.devices[node] {
             Device::Host(host) => Ok(host),
-            Device::Switch(_) => bail!("{} is a switch", self.names[node]),
+            Device::Switch(_) => bail!("{} is a switch", self.topology.nodes[node].name),
         }
     }
 }

@@ -90,15 +90,6 @@ impl About {
         secret: [u8; 32],
         whole: bool,
     ) -> Result<Self> {
-        let name = node.name.clone();
-        let file = format!("hamp.toml of {name}");
-        let config = text.map(|text| Config::parse(text, &file)).transpose()?;
-        for wanted in config.iter().flat_map(|config| &config.node.interfaces) {
-            let found = interfaces.iter_mut().find(|known| known.name == *wanted);
-            found
-                .with_context(|| format!("{file}: {name} has no {wanted}"))?
-                .speaks = true;
-        }
         let link = |name: &String| interfaces.iter().position(|known| known.name == *name);
         let routes = node.routes.iter().map(|route| Route {
             to: route.to,
@@ -113,15 +104,37 @@ impl About {
             metric: 0,
         });
         let mut programs = node.programs.iter();
-        Ok(Self {
-            config,
+        let mut about = Self {
+            config: None,
             secret,
             whole,
             routes: routes.collect(),
             router: node.kind == Kind::Router,
             serves: programs.any(|program| program.command.get(1).is_some_and(|arg| arg == "who")),
-            name,
-        })
+            name: node.name.clone(),
+        };
+        about.configure(text, interfaces)?;
+        Ok(about)
+    }
+
+    /// Puts another `hamp.toml` in the place of the one there was, for the next life.
+    pub(super) fn configure(
+        &mut self,
+        text: Option<&str>,
+        interfaces: &mut [Interface],
+    ) -> Result<()> {
+        let file = format!("hamp.toml of {}", self.name);
+        let config = text.map(|text| Config::parse(text, &file)).transpose()?;
+        for interface in &mut *interfaces {
+            interface.speaks = false;
+        }
+        for wanted in config.iter().flat_map(|config| &config.node.interfaces) {
+            let found = interfaces.iter_mut().find(|known| known.name == *wanted);
+            let found = found.with_context(|| format!("{file}: {} has no {wanted}", self.name))?;
+            found.speaks = true;
+        }
+        self.config = config;
+        Ok(())
     }
 
     /// Whether there is anything to start.

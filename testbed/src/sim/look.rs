@@ -31,7 +31,7 @@ impl Sim {
     /// # Panics
     /// The topology has fewer nodes.
     pub fn name(&self, node: usize) -> &str {
-        &self.names[node]
+        &self.topology.nodes[node].name
     }
 
     /// The index of a node in the topology.

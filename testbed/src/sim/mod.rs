@@ -32,7 +32,8 @@
 //!
 //! Files: `queue` what comes next, `host` lives of a host, `machine` what runs on it, `apps` programs, `switch` learning,
 //! `traffic` the way of a frame, `fault` what is done to the network, `look` what can be seen of it,
-//! `tape` frames recorded, [`scale`] thousands of hosts, `digest` two runs compared.
+//! `tape` frames recorded, [`scale`] thousands of hosts, [`seeds`]
+//! random tests, `digest` two runs compared.
 
 mod apps;
 mod digest;
@@ -43,6 +44,7 @@ mod machine;
 mod packet;
 mod queue;
 pub mod scale;
+pub mod seeds;
 mod switch;
 mod tape;
 mod traffic;
@@ -87,8 +89,8 @@ pub struct Happened {
 #[derive(Debug)]
 pub struct Sim {
     now: Nanos,
-    /// The topology's nodes: their names, and where each is.
-    names: Vec<String>,
+    topology: Topology,
+    /// Where each node is in the topology, by its name.
     nodes: BTreeMap<String, usize>,
     /// The port of each interface of each node.
     interfaces: BTreeMap<(usize, String), usize>,
@@ -208,17 +210,13 @@ impl Sim {
             }
             devices.push(Device::Host(Box::new(host)));
         }
-        let names: Vec<_> = topology
-            .nodes
-            .iter()
-            .map(|node| node.name.clone())
-            .collect();
+        let names = topology.nodes.iter().map(|node| node.name.clone());
         let ends = topology.links.iter().flat_map(|link| &link.ends);
         let interfaces = ends.map(|end| (end.node, end.interface.clone())).zip(0..);
         Ok(Self {
             now: 0,
-            nodes: names.iter().cloned().zip(0..).collect(),
-            names,
+            nodes: names.zip(0..).collect(),
+            topology: topology.clone(),
             interfaces: interfaces.collect(),
             devices,
             carrier: vec![true; topology.links.len()],
