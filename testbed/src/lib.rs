@@ -39,7 +39,7 @@
 //! [`lab`] wiring, [`impair`] what happens to frames on their way, [`sim`] the same network in
 //! virtual time, [`capture`] frames on links, [`wait`] bounded waits, `skip` tests that cannot run,
 //! [`harness`] tests one at a time, [`check`] what a machine lacks, [`who`] a server that says which
-//! host answered, [`hold`] labs that stay up, `one_user` programs that become other users, [`scenario`] the labs of `hamp-lab`, [`report`] what they leave.
+//! host answered, [`hold`] labs that stay up, [`watch`] a live view of one, `one_user` programs that become other users, [`scenario`] the labs of `hamp-lab`, [`report`] what they leave.
 
 mod before_main;
 pub mod capture;
@@ -63,6 +63,7 @@ pub mod sim;
 mod skip;
 pub mod topology;
 pub mod wait;
+pub mod watch;
 pub mod who;
 
 pub use enter::{Privilege, enter};

@@ -246,6 +246,11 @@ impl Capture {
         })
     }
 
+    /// The frames since the last call, which are not kept: a capture that never ends stays small.
+    pub fn take(&self) -> Vec<Frame> {
+        std::mem::take(&mut *locked(&self.frames))
+    }
+
     /// The links.
     pub fn links(&self) -> &[Link] {
         &self.links

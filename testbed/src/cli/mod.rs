@@ -57,6 +57,8 @@ enum Command {
     Log(up::Log),
     /// Change the cable of a host's interface in a lab that is up
     Link(up::Link),
+    /// Watch a lab that is up: who owns what, requests, events
+    Watch(up::Watch),
     /// Draw the network of a topology file
     Graph(files::Graph),
     /// Write a topology file for another tool
@@ -92,6 +94,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Shell(arguments) => up::shell(&arguments),
         Command::Log(arguments) => up::log(&arguments),
         Command::Link(arguments) => up::link(&arguments),
+        Command::Watch(arguments) => up::watch(&arguments),
         Command::Graph(arguments) => files::graph(&arguments),
         Command::Export(arguments) => files::export(&arguments),
         Command::Simulate(arguments) => testbed::sim::scale::run(&arguments).map(|()| 0),

@@ -1,6 +1,6 @@
 //! `hamp-lab up`, `down`, `exec`, `shell`, `log`, `link`: labs that stay up.
 
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use clap::Subcommand;
 use hamp::daemon::config::Document;
 use hamp::daemon::{Failure, exit};
 use testbed::hold::{self, About, Found, HostAbout, Request};
-use testbed::{Impairment, Privilege, Topology};
+use testbed::{Impairment, Privilege, Topology, watch};
 
 /// How long a change of a link may take.
 const CHANGE: Duration = Duration::from_secs(30);
@@ -116,6 +116,33 @@ fn impairment(keys: &[String]) -> Result<Impairment> {
     let text = keys.join("\n");
     let how = Document::parse(&text, "impairment").and_then(|document| document.read());
     how.map_err(|error| Failure::new(exit::USAGE, error.message).into())
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Watch {
+    /// Which lab; needed if several are up
+    name: Option<String>,
+    /// Print what is there once, after counting for a second
+    #[arg(long)]
+    once: bool,
+}
+
+pub(super) fn watch(arguments: &Watch) -> Result<u8> {
+    let which = Which {
+        lab: arguments.name.clone(),
+    };
+    match which.find()? {
+        Meant::Ours(lab) if arguments.once => {
+            print!("{}", watch::once(&lab)?);
+            Ok(exit::OK)
+        }
+        Meant::Ours(_) if !std::io::stdout().is_terminal() => {
+            let text = "watch needs a terminal, or --once";
+            Err(Failure::new(exit::USAGE, text).into())
+        }
+        Meant::Ours(lab) => watch::run(lab).map(|()| exit::OK),
+        Meant::Done(code) => Ok(code),
+    }
 }
 
 pub(super) fn up(arguments: &Up) -> Result<u8> {

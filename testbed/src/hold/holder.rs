@@ -15,6 +15,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::look::{self, Counting};
 use super::names::{address, own_uid};
 use super::start::Order;
 use super::talk::{About, Answer, HostAbout, LINE, Request, hear, say};
@@ -38,6 +39,7 @@ struct Held {
     name: String,
     file: String,
     since: Instant,
+    counting: Counting,
 }
 
 /// What a holder does; its exit code.
@@ -96,6 +98,7 @@ fn begin() -> Result<(Held, UnixListener)> {
         name,
         file,
         since,
+        counting: Counting::default(),
     };
     Ok((held, listener))
 }
@@ -138,7 +141,7 @@ fn runs(lab: &Lab) -> Result<()> {
 }
 
 /// What is started in a host, `hamp` first.
-fn programs(node: &crate::topology::Node) -> Vec<String> {
+pub(super) fn programs(node: &crate::topology::Node) -> Vec<String> {
     let hamp = node.hamp.iter().map(|_| HAMP.to_owned());
     hamp.chain(node.programs.iter().map(|program| program.name.clone()))
         .collect()
@@ -184,8 +187,13 @@ async fn until_down(
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
     let (down, mut downs) = tokio::sync::mpsc::channel(1);
+    let mut ticks = tokio::time::interval(look::IDLE);
     loop {
         let stream = tokio::select! {
+            _ = ticks.tick() => {
+                held.counting.rest();
+                continue;
+            }
             accepted = listener.accept() => accepted,
             asked = downs.recv() => return Ok(asked),
             _ = term.recv() => return Ok(None),
@@ -254,6 +262,11 @@ impl Held {
         match request {
             Request::About | Request::Down => Ok(serde_json::to_value(self.about())?),
             Request::Topology => Ok(self.lab.topology().to_toml()?.into()),
+            Request::Look => {
+                let counts = self.counting.counts(&self.lab)?;
+                let snapshot = look::snapshot(&self.lab, &counts, self.since.elapsed());
+                Ok(serde_json::to_value(snapshot)?)
+            }
             Request::Carrier {
                 host,
                 interface,

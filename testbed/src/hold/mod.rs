@@ -15,10 +15,11 @@
 //! caller's.
 //!
 //! Files: `names` sockets and who listens, `talk` requests and answers, `start` from the file to a
-//! running holder, `holder` its life, [`inside`] a command in a host.
+//! running holder, `holder` its life, `look` what happens in the lab, [`inside`] a command in a host.
 
 mod holder;
 pub mod inside;
+mod look;
 mod names;
 mod start;
 mod talk;
@@ -28,6 +29,7 @@ use hamp::daemon::{Failure, exit};
 use crate::skip::Skip;
 
 pub(crate) use holder::{HOLD_ARGUMENT, hold};
+pub use look::{HostLook, Owner, Program, Snapshot};
 pub use names::{Found, find, one};
 pub use start::{is_name, start};
 pub use talk::{About, HostAbout, Request};

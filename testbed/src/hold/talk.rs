@@ -22,6 +22,9 @@ pub enum Request {
     About,
     /// The topology as TOML.
     Topology,
+    /// What happens in it: [`Snapshot`](super::Snapshot). Requests are counted from the first time
+    /// this is asked, for as long as it is asked again.
+    Look,
     /// End the lab; the answer comes when nothing of it is left.
     Down,
     /// Pull the cable of a host's interface, or plug it in again.
