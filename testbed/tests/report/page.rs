@@ -159,3 +159,18 @@ fn the_files_of_a_report_are_there() {
     assert!(dir.join("index.html").exists());
     std::fs::remove_dir_all(dir).expect("remove");
 }
+
+#[test]
+fn a_network_of_thousands_is_counted_rather_than_drawn() {
+    let mut story = story(20, 10, "");
+    story.topology = (0..3000).fold(
+        testbed::Topology::new("wide").switch("lan"),
+        |wide, number| {
+            wide.host(&format!("h{number}"))
+                .link("lan", &["10.0.0.1/8"])
+        },
+    );
+    let page = html::page(&story);
+    assert!(page.contains("3001 nodes and 3000 cables, too many to draw."));
+    assert!(page.len() < 1_000_000, "{} bytes", page.len());
+}

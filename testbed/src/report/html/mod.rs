@@ -18,6 +18,7 @@ use anyhow::{Context, Result};
 
 use super::story::Story;
 use super::traffic::Traffic;
+use crate::topology::draw;
 
 pub use page::page;
 
@@ -35,7 +36,9 @@ pub fn write(dir: &Path, story: &Story) -> Result<()> {
     };
     put("index.html", page(story))?;
     put("run.json", serde_json::to_string_pretty(&story.run)? + "\n")?;
-    put("topology.svg", crate::topology::draw::svg(&story.topology))?;
+    if draw::is_drawable(&story.topology) {
+        put("topology.svg", draw::svg(&story.topology))?;
+    }
     if let Some(round) = story.rounds.last() {
         let traffic = Traffic::of(&round.captured);
         put(

@@ -125,6 +125,14 @@ fn title(round: &Round) -> String {
 }
 
 fn network(out: &mut String, story: &Story) {
+    if !draw::is_drawable(&story.topology) {
+        let (nodes, cables) = (story.topology.nodes.len(), story.topology.links.len());
+        let _ = writeln!(
+            out,
+            "<p>{nodes} nodes and {cables} cables, too many to draw.</p>"
+        );
+        return;
+    }
     let _ = writeln!(
         out,
         "<figure><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Topology\">{}</div></figure>\

@@ -12,3 +12,13 @@ mod text;
 pub use dot::dot;
 pub use svg::{drawing, svg};
 pub use text::text;
+
+use super::Topology;
+
+/// More nodes than a picture can show.
+const MOST: usize = 200;
+
+/// Whether a picture of it would help anybody.
+pub fn is_drawable(topology: &Topology) -> bool {
+    topology.nodes.len() <= MOST
+}
