@@ -37,7 +37,7 @@
 //! Files: [`mod@enter`] privileges, `before_main` the same for ordinary tests, `init` the first
 //! process of a host, [`host`] and [`process`] what runs there, [`topology`] the network as data,
 //! [`lab`] wiring, [`impair`] what happens to frames on their way, [`sim`] the same network in
-//! virtual time, [`capture`] frames on links, [`wait`] bounded waits, `skip` tests that cannot run,
+//! virtual time, [`capture`] frames on links, [`inject`] frames by hand, [`wait`] bounded waits, `skip` tests that cannot run,
 //! [`harness`] tests one at a time, [`check`] what a machine lacks, [`who`] a server that says which
 //! host answered, [`hold`] labs that stay up, [`watch`] a live view of one, `one_user` programs that become other users, [`scenario`] the labs of `hamp-lab`, [`report`] what they leave.
 
@@ -50,6 +50,7 @@ pub mod hold;
 pub mod host;
 pub mod impair;
 mod init;
+pub mod inject;
 pub mod judge;
 pub mod lab;
 pub mod load;

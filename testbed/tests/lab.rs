@@ -30,6 +30,7 @@ fn main() -> ExitCode {
             "every_cable_is_captured_at_its_ends",
             every_cable_is_captured_at_its_ends,
         ),
+        ("frames_by_hand_are_answered", frames_by_hand_are_answered),
         ("who_says_its_name", who_says_its_name),
         (
             "a_command_that_hangs_is_ended",
@@ -296,6 +297,29 @@ fn interfaces(path: &std::path::Path) -> Result<Vec<(String, String, usize)>> {
         }
     }
     Ok(all)
+}
+
+/// An ARP request from a host that is not there; b answers, and a sees the answer.
+fn frames_by_hand_are_answered() -> Result<()> {
+    use hamp::wire::frame::{self, Frame};
+    let lab = pair()?;
+    let mut injector = testbed::inject::Injector::open(lab.host("a"), "eth0")?;
+    let (mac, target) = ([0x02, 0, 0, 0, 0, 0x77], "10.15.46.2".parse()?);
+    let request = frame::request(mac, "10.15.46.77".parse()?, target).context("no request")?;
+    injector.send(&request)?;
+    let answer = |bytes: &[u8]| match Frame::parse(bytes) {
+        Ok(Frame::Answer(answer)) if bytes[..6] == mac => Some((answer.target, answer.mac)),
+        _ => None,
+    };
+    let limit = Duration::from_secs(5);
+    let (of, at) = injector.receive(limit, answer)?;
+    ensure!(
+        of == target && at == lab.host("b").interface("eth0")?.mac,
+        "{of} is at {at:?}"
+    );
+    let short = Duration::from_millis(100);
+    ensure!(injector.receive(short, answer).is_err(), "two answers");
+    Ok(())
 }
 
 fn a_command_that_hangs_is_ended() -> Result<()> {

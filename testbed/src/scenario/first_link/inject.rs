@@ -4,15 +4,16 @@
 //! only a SYN may be accepted. These are sent by hand from the stock host, each from a port of its
 //! own, and a SYN last, which must be answered: so the silence before it is not a broken path.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use anyhow::{Context, Result};
 use etherparse::{LaxNetSlice, LaxSlicedPacket, TcpHeader, TransportSlice};
-use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::Host;
 use crate::capture::Captured;
+use crate::{Host, inject};
 
+/// Its protocol number.
+const TCP: i32 = 6;
 /// First source port; each kind of segment has its own. None is one the kernel gives by itself.
 const PORT: u16 = 15_460;
 /// Kinds of segments, by their flags as tcpdump writes them. The last one is the SYN.
@@ -20,34 +21,19 @@ const KINDS: [&str; 9] = ["A", "PA", "FA", "R", "RA", "SA", "SF", "", "S"];
 
 /// Sends one segment of each kind to port 80 of both addresses.
 pub(super) fn send(host: &Host, addresses: [IpAddr; 2]) -> Result<()> {
-    let own = [host.address(false), host.address(true)];
-    let thread = host.thread("inject", move || -> Result<()> {
-        for (from, to) in own.into_iter().zip(addresses) {
-            let from = from.context("no address")?;
-            let domain = if to.is_ipv4() {
-                Domain::IPV4
+    let mut segments = Vec::new();
+    for to in addresses {
+        let from = host.address(to.is_ipv6()).context("no address")?;
+        for (kind, port) in KINDS.iter().zip(PORT..) {
+            let data: &[u8] = if kind.contains('P') {
+                b"GET / HTTP/1.0\r\n\r\n"
             } else {
-                Domain::IPV6
+                b""
             };
-            let socket =
-                Socket::new(domain, Type::RAW, Some(Protocol::TCP)).context("raw socket")?;
-            for (kind, port) in KINDS.iter().zip(PORT..) {
-                let data: &[u8] = if kind.contains('P') {
-                    b"GET / HTTP/1.0\r\n\r\n"
-                } else {
-                    b""
-                };
-                let bytes = segment(from, to, port, kind, data)?;
-                socket
-                    .send_to(&bytes, &SocketAddr::new(to, 0).into())
-                    .with_context(|| format!("send [{kind}] to {to}"))?;
-            }
+            segments.push((to, segment(from, to, port, kind, data)?));
         }
-        Ok(())
-    })?;
-    thread
-        .join()
-        .map_err(|_| anyhow::anyhow!("inject thread"))?
+    }
+    inject::send_ip(host, TCP, segments)
 }
 
 fn segment(from: IpAddr, to: IpAddr, port: u16, kind: &str, data: &[u8]) -> Result<Vec<u8>> {
