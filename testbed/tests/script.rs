@@ -120,9 +120,8 @@ fn judged(round: &Round) -> Result<()> {
             round.name,
             mark.name
         );
-        let answered = sent
-            .iter()
-            .filter_map(|request| request.outcome.as_ref().ok());
+        let settled = sent.iter().filter(|request| request.sent >= mark.settled);
+        let answered = settled.filter_map(|request| request.outcome.as_ref().ok());
         let who: BTreeSet<_> = answered.collect();
         ensure!(who.len() == 1, "{}: {:?}: {who:?}", round.name, mark.name);
     }
