@@ -5,8 +5,8 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use hamp::node::{Config, JoinOptions, LinkId, LinkState, Node};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use hamp::node::{Config, Heard, JoinOptions, LinkId, LinkState, Node};
 use hamp::proto::chain::{CHAIN_LENGTH, Chain, Tail};
 use hamp::proto::ownership;
 use hamp::time::Instant;
@@ -114,5 +114,60 @@ fn nodes(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, chains, nodes);
+/// How many hellos are heard, each in two copies.
+const HELLOS: u64 = 60;
+
+/// A host that knows a member, and what that member says in the next minute.
+fn minute() -> (Node, Vec<(Instant, Heard)>) {
+    let begin = Instant::from_millis(1_000);
+    let host = |number: u8| {
+        let mut node = Node::new(Config::default(), [number; 32], 1);
+        node.handle_link(begin, LINK, Some(state(number)));
+        node
+    };
+    let (mut member, mut listener) = (host(1), host(2));
+    let joined = member.join(begin, ANYCAST.into(), JoinOptions::default());
+    joined.expect("an anycast address");
+    let mut frames = Vec::new();
+    // Hellos begin a second after its first report, which comes after half a second.
+    for half in 0..2 * (HELLOS + 2) {
+        let now = begin + Duration::from_millis(500 * half);
+        member.handle_timeout(now);
+        while member.poll_event().is_some() {}
+        while let Some(transmit) = member.poll_transmit() {
+            let heard = Heard::read(&transmit.frame);
+            if half < 4 {
+                listener.handle_heard(now, LINK, &heard, false);
+            } else {
+                frames.push((now, heard));
+            }
+        }
+    }
+    (listener, frames)
+}
+
+fn hellos(criterion: &mut Criterion) {
+    let (mut listener, frames) = minute();
+    for (now, heard) in &frames {
+        listener.handle_heard(*now, LINK, heard, false);
+    }
+    let used: u64 = listener.counters().received().map(|(_, count)| count).sum();
+    assert!(used >= HELLOS, "{used} frames used");
+    let mut group = criterion.benchmark_group("hellos");
+    group.throughput(Throughput::Elements(frames.len() as u64));
+    group.bench_function("heard, and their second copies", |bencher| {
+        bencher.iter_batched_ref(
+            minute,
+            |(listener, frames)| {
+                for (now, heard) in frames {
+                    listener.handle_heard(*now, LINK, black_box(heard), false);
+                }
+            },
+            BatchSize::SmallInput,
+        );
+    });
+    group.finish();
+}
+
+criterion_group!(benches, chains, nodes, hellos);
 criterion_main!(benches);

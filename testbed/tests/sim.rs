@@ -1,5 +1,8 @@
 //! The simulator: what is set is what happens, exactly, and twice the same.
 
+#[path = "../../tests/netns/schema.rs"]
+mod schema;
+
 use std::time::Duration;
 
 use anyhow::Result;
@@ -472,5 +475,31 @@ fn mistakes_are_named() -> Result<()> {
         .link("sw", &["10.0.0.1/8"])
         .hamp(text);
     assert!(format!("{:#}", Sim::new(&wrong, 1).unwrap_err()).contains("h has no eth5"));
+    Ok(())
+}
+
+#[test]
+fn many_members_are_simulated_by_one_command_twice_the_same() -> Result<()> {
+    let run = |seed: &str| -> Result<serde_json::Value> {
+        let arguments = [
+            "simulate",
+            "--hosts=200",
+            "--links=20",
+            "--minutes=1",
+            "--json",
+        ];
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_hamp-lab"));
+        let output = command.args(arguments).args(["--seed", seed]).output()?;
+        assert!(output.status.success(), "{output:?}");
+        let document = serde_json::from_slice(&output.stdout)?;
+        schema::check(&document).map_err(anyhow::Error::msg)?;
+        Ok(document)
+    };
+    let first = run("1")?;
+    // A hello a second on each of two families, heard by nine others, and what comes before.
+    assert!(first["deliveries"].as_u64().expect("a number") > 60 * 2 * 9 * 55);
+    assert_eq!(first["disputed"], 0);
+    assert_eq!(first["digest"], run("1")?["digest"]);
+    assert_ne!(first["digest"], run("2")?["digest"]);
     Ok(())
 }
