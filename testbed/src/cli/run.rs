@@ -11,6 +11,15 @@ use testbed::{Privilege, check};
 
 use super::watch_signals;
 
+/// Where a lab is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum WorldName {
+    /// In network namespaces, in real time
+    Kernel,
+    /// In a simulation, faster than time passes
+    Virtual,
+}
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Which lab; `hamp-lab list` shows all
@@ -27,6 +36,12 @@ pub(super) struct Arguments {
     /// Write a page about the run, with pictures, to a directory: index.html, run.json, SVGs
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
+    /// Where to play it; some labs can be played in the kernel only
+    #[arg(long, value_enum, default_value = "kernel")]
+    world: WorldName,
+    /// What all randomness in virtual time comes from
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    seed: u64,
     /// Wait for Enter before each event, and show a command to look with
     #[arg(long)]
     step: bool,
@@ -51,6 +66,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8> {
         );
         return Ok(2);
     };
+    let world = match arguments.world {
+        WorldName::Kernel => World::Kernel,
+        WorldName::Virtual => World::Virtual(arguments.seed),
+    };
+    if world != World::Kernel && !scenario.virtual_too {
+        let name = scenario.name;
+        eprintln!(
+            "hamp-lab: {name} asks a kernel what it does; it cannot be played in virtual time"
+        );
+        return Ok(2);
+    }
+    if world != World::Kernel && (arguments.step || arguments.keep || arguments.pcap.is_some()) {
+        eprintln!(
+            "hamp-lab: --step, --keep and --pcap look at a kernel; leave out --world virtual"
+        );
+        return Ok(2);
+    }
     if let Some(path) = arguments
         .json
         .as_deref()
@@ -62,20 +94,22 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8> {
         std::fs::create_dir_all(dir)
             .with_context(|| format!("write the report to {}", dir.display()))?;
     }
-    // Enters the namespaces, which must come before the first thread.
-    let findings = check::look(arguments.privilege);
-    if !findings.ok {
-        for line in findings.remedies() {
-            eprintln!("hamp-lab: {line}");
+    if world == World::Kernel {
+        // Enters the namespaces, which must come before the first thread.
+        let findings = check::look(arguments.privilege);
+        if !findings.ok {
+            for line in findings.remedies() {
+                eprintln!("hamp-lab: {line}");
+            }
+            return Ok(findings.code());
         }
-        return Ok(findings.code());
     }
     watch_signals()?;
     let options = Options {
         quick: arguments.quick,
         step: arguments.step,
         keep: arguments.keep,
-        world: World::Kernel,
+        world,
         pcap: arguments.pcap.clone(),
         draw: !arguments.plain && !arguments.step && std::io::stdout().is_terminal(),
         to_stderr: arguments.json.as_deref() == Some(Path::new("-")),

@@ -21,6 +21,8 @@ pub struct Scenario {
     pub name: &'static str,
     /// One line about it.
     pub about: &'static str,
+    /// Whether it can be played in virtual time too.
+    pub virtual_too: bool,
     /// Runs it.
     pub run: fn(&Options) -> Result<Story>,
 }

@@ -97,7 +97,8 @@ impl Stage for Kernel {
             Action::Plug(host, interface) => self.lab.carrier(host, interface, true),
             Action::Forget(host) => {
                 let host = self.lab.host(host);
-                host.sh("ip neigh flush all; ip -6 neigh flush all")
+                // Each family once: an entry that is flushed twice is asked for twice.
+                host.sh("ip -4 neigh flush all; ip -6 neigh flush all")
                     .map(drop)
             }
             Action::Impair {

@@ -4,12 +4,19 @@
 //! `hamp-lab up`. A lab asks its question, plays its script while it tells what happens, and ends
 //! with a table, the answer in short and checks: what a lab claims is asserted each time it runs.
 //!
-//! Files: one for each lab, `telling` the story on a terminal, `table` who was answered by whom.
+//! Files: one for each lab, `telling` the story on a terminal, `table` who was answered by whom,
+//! `belief` what hosts take for true, from what they send.
 
+mod arp;
+mod belief;
+mod cache;
+mod no_router;
 mod one_address;
 mod table;
 mod telling;
+mod tie;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -25,7 +32,13 @@ use crate::wait::Stalls;
 use telling::Telling;
 
 /// Its labs, in the order in which they are taken.
-pub(super) const ALL: &[Scenario] = &[one_address::LAB];
+pub(super) const ALL: &[Scenario] = &[
+    one_address::LAB,
+    arp::LAB,
+    cache::LAB,
+    no_router::LAB,
+    tie::LAB,
+];
 
 /// The IPv4 address that is shared in most labs.
 const A4: &str = "198.18.0.1";
@@ -46,6 +59,9 @@ struct Lesson {
     steps: &'static [(&'static str, &'static str)],
     /// The host in which `--keep` leaves a shell.
     shell: &'static str,
+    /// Whether who answers is told request by request; of several addresses asked for in turn that
+    /// would say nothing.
+    tells_answers: bool,
 }
 
 /// A lab that is being run.
@@ -117,6 +133,13 @@ impl<'a> Course<'a> {
         self.telling.round(name, script);
         let mut round = script.play_to(self.options.world, &manner, &mut self.telling)?;
         round.name = name.into();
+        if round.members.is_empty() {
+            let who = round
+                .requests
+                .iter()
+                .filter_map(|r| r.outcome.as_ref().ok());
+            round.members = BTreeSet::from_iter(who.cloned()).into_iter().collect();
+        }
         // A simulation counts from zero, a kernel from 1970.
         let started = match self.options.world {
             World::Kernel => self.started,
@@ -128,7 +151,9 @@ impl<'a> Course<'a> {
             self.run.takeovers.extend(takeovers);
         }
         self.run.checks.push(judge::whole(&round));
-        self.telling.lines(&table::answers(&round));
+        if self.lesson.tells_answers {
+            self.telling.lines(&table::answers(&round));
+        }
         self.rounds.push(round.clone());
         Ok(round)
     }

@@ -37,12 +37,14 @@ const LESSON: Lesson = Lesson {
         ),
     ],
     shell: "client",
+    tells_answers: true,
 };
 
 /// The lab.
 pub(super) const LAB: Scenario = Scenario {
     name: LESSON.name,
     about: LESSON.about,
+    virtual_too: true,
     run,
 };
 

@@ -34,9 +34,6 @@ pub(super) fn answers(round: &Round) -> Vec<String> {
         let name: String = mark.name.chars().take(NAME - 1).collect();
         lines.push(format!("{name:NAME$}{}", cells.collect::<String>()));
     }
-    for line in &mut lines {
-        line.truncate(line.trim_end().len());
-    }
     lines
 }
 

@@ -101,6 +101,7 @@ impl<'a> Telling<'a> {
     }
 
     fn line(&self, text: &str) {
+        let text = text.trim_end();
         if self.options.to_stderr {
             eprintln!("{text}");
         } else {
@@ -171,6 +172,9 @@ impl Audience for Telling<'_> {
     }
 
     fn ended(&mut self, requests: &[Request]) {
+        if !self.lesson.tells_answers {
+            return;
+        }
         // Over both families the same happens at nearly the same time: one line.
         let mut news: Vec<(&str, Option<String>, Stamp, Vec<u8>)> = Vec::new();
         for request in requests {

@@ -44,6 +44,7 @@ const ABOUT: &str =
 pub(super) const LAB: Scenario = Scenario {
     name: "first-link",
     about: ABOUT,
+    virtual_too: false,
     run,
 };
 /// The members; the first is preferred.
