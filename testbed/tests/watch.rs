@@ -49,7 +49,7 @@ fn rates_and_events_come_from_two_snapshots() {
         "{view}"
     );
     assert!(
-        view.contains("one          host   hamp answers     198.18.0.1"),
+        view.contains("one          host   answers          198.18.0.1"),
         "{view}"
     );
     assert!(

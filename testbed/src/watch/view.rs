@@ -131,7 +131,7 @@ fn status(host: &HostLook) -> String {
     let ended = host.programs.iter().find(|program| program.ended.is_some());
     match (ended, host.answers) {
         (Some(program), _) => format!("{} ended", program.name),
-        (None, Some(true)) => "hamp answers".into(),
+        (None, Some(true)) => "answers".into(),
         (None, Some(false)) => "no answer".into(),
         (None, None) => "-".into(),
     }
