@@ -1,6 +1,6 @@
 //! Programs on a simulated host: the service of the labs, and clients that keep asking for it.
 //!
-//! They are those of [`who`](crate::who) and [`load`](crate::load) over the sockets of a host in user
+//! They are those of `crate::who` and `crate::load` over the sockets of a host in user
 //! space, and leave the same requests.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
