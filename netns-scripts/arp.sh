@@ -35,20 +35,28 @@ for server in one two three; do
 done
 built
 
-# listen COMMAND...: the answers that the command draws, as tcpdump sees them on stock's cable; what is
-# said twice is shown once.
+# listen COMMAND...: the answers that the command draws, as tcpdump sees them on stock's cable.
 listen() {
-    on stock tcpdump --immediate-mode -lnetvi eth0 'arp or (icmp6 and (ip6[40] == 135 or ip6[40] == 136))' \
+    ip netns exec stock tcpdump --immediate-mode -lnetvi eth0 'arp or (icmp6 and (ip6[40] == 135 or ip6[40] == 136))' \
         >"$state/tcpdump" 2>"$state/tcpdump.log" &
     local listener=$!
-    until_true 5 tcpdump grep -q 'listening on' "$state/tcpdump.log"
+    until grep -q 'listening on' "$state/tcpdump.log"; do
+        # It changes to a user of its own, whom a user namespace of an ordinary user does not have.
+        if ! kill -0 "$listener" 2>/dev/null; then
+            printf '   %s\n' "$(tail -n 1 "$state/tcpdump.log")"
+            "$@"
+            return
+        fi
+        sleep 0.05
+    done
     "$@"
     # Late answers are answers too.
     sleep 1
     kill "$listener"
+    wait "$listener" || true
     sed -nE 's/^([0-9a-f:]+) > .*Reply (198.18.0.1 is-at .*), length.*/   \1 says: \2/p
         s/^([0-9a-f:]+) > .*advertisement.*tgt is (2001:2:0:1546::1), (Flags .*)/   \1 says: \2, \3/p' \
-        "$state/tcpdump" | awk '!seen[$0]++'
+        "$state/tcpdump"
 }
 # first ADDRESS: a question to all, since stock knows nothing yet.
 first() {

@@ -28,7 +28,7 @@ const LESSON: Lesson = Lesson {
             "undisturbed",
             "client runs hamp; plain is any host of the subnet, with no route and no hamp.",
         ),
-        ("kill one", "hamp and the server of one end at once."),
+        ("kill one", "The daemon and the server of one end at once."),
         ("start one", "one is back."),
     ],
     shell: "plain",
