@@ -97,7 +97,7 @@ fn two_runs_with_one_seed_are_the_same_and_another_seed_is_another_run() -> Resu
             jitter: Duration::from_millis(5),
             ..Impairment::delay_ms(10)
         };
-        sim.impair("s2", "eth0", &lossy)?;
+        sim.impair("s2", "eth0", lossy, lossy)?;
         sim.run_for(5 * SECOND);
         sim.freeze("s1")?;
         sim.run_for(5 * SECOND);
@@ -222,8 +222,9 @@ fn a_rate_carries_what_it_says_and_its_queue_bounds_the_wait() -> Result<()> {
 fn impairments_are_of_one_direction() -> Result<()> {
     let mut sim = settled(2, 1)?;
     sim.record();
-    sim.impair_out("s1", "eth0", &Impairment::delay_ms(70))?;
-    sim.impair_in("s2", "eth0", &Impairment::delay_ms(7))?;
+    let plain = Impairment::default();
+    sim.impair("s1", "eth0", plain, Impairment::delay_ms(70))?;
+    sim.impair("s2", "eth0", Impairment::delay_ms(7), plain)?;
     sim.run_for(2 * SECOND);
     let captured = sim.frames().expect("recorded").clone();
     let delay = |from: &str, to: &str| {
@@ -463,11 +464,9 @@ fn mistakes_are_named() -> Result<()> {
     assert!(message(sim.carrier("s1", "eth7", true)).contains("s1 has no interface \"eth7\""));
     assert!(message(sim.join("s1", "10.0.0.1")).contains("not in the anycast class"));
     assert!(message(sim.start("probe")).contains("no hamp.toml"));
-    let none = Impairment {
-        loss: 2.0,
-        ..Impairment::default()
-    };
-    assert!(message(sim.impair("s1", "eth0", &none)).contains("loss"));
+    let plain = Impairment::default();
+    let wrong = plain.with_loss(2.0);
+    assert!(message(sim.impair("s1", "eth0", plain, wrong)).contains("loss"));
     let text = "[node]\ninterfaces = [\"eth5\"]";
     let wrong = Topology::new("w")
         .switch("sw")

@@ -131,7 +131,9 @@ impl Net {
         let hello = hello.as_millis();
         let text = format!("[node]\nhello_ms = {hello}\n[client]\nenabled = {client}\n");
         self.sim.configure(&name, &text).unwrap();
-        self.sim.impair_in(&name, "eth0", &self.loss).unwrap();
+        self.sim
+            .impair(&name, "eth0", self.loss, Impairment::default())
+            .unwrap();
         self.sim.start(&name).unwrap();
         self.hosts.push(number);
         self.plugged.push(true);
@@ -228,7 +230,9 @@ impl Net {
         self.loss.loss = f64::from(percent) / 100.0;
         for number in &self.hosts {
             let name = name(*number);
-            self.sim.impair_in(&name, "eth0", &self.loss).unwrap();
+            self.sim
+                .impair(&name, "eth0", self.loss, Impairment::default())
+                .unwrap();
         }
     }
 

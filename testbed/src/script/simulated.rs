@@ -64,10 +64,7 @@ impl Stage for Simulated {
                 interface,
                 to_host,
                 from_host,
-            } => {
-                sim.impair_in(host, interface, to_host)?;
-                sim.impair_out(host, interface, from_host)
-            }
+            } => sim.impair(host, interface, *to_host, *from_host),
             Action::Partition(hosts) => sim.partition(hosts),
             Action::Heal => {
                 sim.heal();

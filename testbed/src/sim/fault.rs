@@ -150,38 +150,27 @@ impl Sim {
         Ok(())
     }
 
-    /// What happens from now on to frames in both directions of an interface's cable.
+    /// Changes what happens to frames of a cable from now on: those sent *to* the host at this
+    /// interface, and those sent *from* it, as [`Lab::impair`](crate::Lab::impair) does.
     ///
     /// # Errors
-    /// There is no such host or interface, or the impairment cannot be.
-    pub fn impair(&mut self, host: &str, interface: &str, how: &Impairment) -> Result<()> {
-        self.impair_out(host, interface, how)?;
-        self.impair_in(host, interface, how)
-    }
-
-    /// What happens from now on to the frames that an interface sends.
-    ///
-    /// # Errors
-    /// There is no such host or interface, or the impairment cannot be.
-    pub fn impair_out(&mut self, host: &str, interface: &str, how: &Impairment) -> Result<()> {
-        how.check()?;
+    /// There is no such host or interface, or an impairment is out of range.
+    pub fn impair(
+        &mut self,
+        host: &str,
+        interface: &str,
+        to_host: Impairment,
+        from_host: Impairment,
+    ) -> Result<()> {
+        to_host.check()?;
+        from_host.check()?;
         let port = self.port(host, interface)?;
-        self.ports[port].impair(*how);
+        self.ports[port ^ 1].impair(to_host);
+        self.ports[port].impair(from_host);
         Ok(())
     }
 
-    /// What happens from now on to the frames that are sent to an interface.
-    ///
-    /// # Errors
-    /// There is no such host or interface, or the impairment cannot be.
-    pub fn impair_in(&mut self, host: &str, interface: &str, how: &Impairment) -> Result<()> {
-        how.check()?;
-        let port = self.port(host, interface)?;
-        self.ports[port ^ 1].impair(*how);
-        Ok(())
-    }
-
-    /// Parts `side` from all others of its present group: neither hears the other, and no cable
+    /// Parts `side` from all others of their present part: neither hears the other, and no cable
     /// goes down. Parts can be parted again.
     ///
     /// # Errors
