@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use hamp::daemon::{Failure, exit};
 use testbed::report::{self, Run};
 use testbed::scenario::{self, Options, Scenario};
 use testbed::script::World;
@@ -59,12 +60,11 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<u8> {
     let Some(scenario) = scenario::all().find(|s| s.name == arguments.name) else {
         let names: Vec<_> = scenario::all().map(|s| s.name).collect();
-        eprintln!(
-            "hamp-lab: no lab {:?}; there are: {}",
+        return usage(format!(
+            "no lab {:?}; there are: {}",
             arguments.name,
             names.join(", ")
-        );
-        return Ok(2);
+        ));
     };
     let world = match arguments.world {
         WorldName::Kernel => World::Kernel,
@@ -72,16 +72,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8> {
     };
     if world != World::Kernel && !scenario.virtual_too {
         let name = scenario.name;
-        eprintln!(
-            "hamp-lab: {name} asks a kernel what it does; it cannot be played in virtual time"
-        );
-        return Ok(2);
+        return usage(format!(
+            "{name} asks a kernel what it does; it cannot be played in virtual time"
+        ));
     }
     if world != World::Kernel && (arguments.step || arguments.keep || arguments.pcap.is_some()) {
-        eprintln!(
-            "hamp-lab: --step, --keep and --pcap look at a kernel; leave out --world virtual"
-        );
-        return Ok(2);
+        return usage("--step, --keep and --pcap look at a kernel; leave out --world virtual");
     }
     if let Some(path) = arguments
         .json
@@ -124,6 +120,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8> {
         report::html::write(dir, &story)?;
     }
     Ok(u8::from(!story.run.passed))
+}
+
+/// The error of a command line that cannot be.
+fn usage<T>(text: impl Into<String>) -> Result<T> {
+    Err(Failure::new(exit::USAGE, text).into())
 }
 
 /// Whether the file can be written, asked before a lab that takes minutes; what is in it stays.

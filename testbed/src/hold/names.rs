@@ -85,7 +85,10 @@ pub fn one(name: Option<&str>) -> Result<Found> {
             Some(name) => format!("no lab {name:?} is up; none is"),
             None => "no lab is up".into(),
         }),
-        (None, _) => failed(format!("several labs are up: {}; which one?", names())),
+        (None, _) => failed(format!(
+            "several labs are up: {}; say which: -l NAME, or `down NAME`, `watch NAME`",
+            names()
+        )),
         (Some(name), _) => {
             // One's own comes first for root, who sees all.
             let own = own_uid();
