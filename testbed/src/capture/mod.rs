@@ -14,8 +14,9 @@
 //!
 //! Where to tap matters on an impaired cable, since what the cable does to a frame happens between
 //! its two ends: between a switch's port and its bridge, so that at the port frames of the host are
-//! seen as it sent them, and those to it as they arrive. The kernel hands over what it carries: with TCP's offloads on, segments larger than
-//! the link's MTU, and checksums that nobody has computed yet.
+//! seen as it sent them, and those to it as they arrive. The kernel hands over what it carries: with
+//! TCP's offloads on, segments larger than the link's MTU, and checksums that nobody has computed
+//! yet.
 //!
 //! Files: `tap` the socket, `pcapng` the files.
 

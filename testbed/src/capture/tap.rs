@@ -24,7 +24,7 @@ use crate::wait;
 const BUFFER: usize = 8 << 20;
 /// Bytes of the largest frame: an IPv4 or IPv6 packet of 64 KiB in Ethernet.
 pub(super) const FRAME: usize = 1 << 17;
-/// Length of `sll_pkttype` for frames the interface sends (linux/if_packet.h, PACKET_OUTGOING).
+/// Value of `sll_pkttype` for frames the interface sends (linux/if_packet.h, PACKET_OUTGOING).
 const OUTGOING: u8 = 4;
 
 /// Which end of a cable is tapped: the one of the host that the link is named after, or the one of

@@ -36,8 +36,8 @@
 //! ```
 //!
 //! Files: `machine` the arithmetic (no clock, no socket), `file` how impairments are written in
-//! files; for kernel labs `links` the wiring,
-//! `relay` and `netem` the means, [`probe`] and [`measure`] what measures them.
+//! files; for kernel labs `links` the wiring, `relay` and `netem` the means, [`probe`] and
+//! [`measure`] what measures them.
 
 mod file;
 mod links;

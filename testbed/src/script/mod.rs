@@ -176,7 +176,7 @@ impl Script {
         }
     }
 
-    /// A host asks for this address, over DNS and over HTTP, each `every_ms`.
+    /// A host asks this service at this address every `every_ms` milliseconds.
     #[must_use]
     pub fn asks(mut self, host: &str, address: IpAddr, service: Service, every_ms: u64) -> Self {
         if !self.anycast.contains(&address) {

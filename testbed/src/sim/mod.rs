@@ -30,10 +30,10 @@
 //! cable takes no time beyond its impairments, a switch takes [`SWITCHING`]. The socket
 //! of frozen hamp keeps [`BACKLOG`] frames.
 //!
-//! Files: `queue` what comes next, `host` lives of a host, `machine` what runs on it, `apps` programs, `switch` learning,
-//! `traffic` the way of a frame, `fault` what is done to the network, `look` what can be seen of it,
-//! `tape` frames recorded, [`scale`] thousands of hosts, [`seeds`]
-//! random tests, `digest` two runs compared.
+//! Files: `queue` what comes next, `host` lives of a host, `machine` what runs on it, `apps`
+//! programs, `switch` learning, `packet` a frame that many hear, `traffic` its way, `fault` what is
+//! done to the network, `look` what can be seen of it, `tape` frames recorded, `digest` two runs
+//! compared, [`scale`] thousands of hosts, [`seeds`] random tests.
 
 mod apps;
 mod digest;
