@@ -296,7 +296,7 @@ impl Host {
     pub fn sh(&self, text: &str) -> Result<String> {
         self.run(&["sh", "-ec", text])?
             .ok()
-            .with_context(|| format!("{}: {text}", self.name))
+            .with_context(|| text.to_owned())
     }
 
     /// Starts a program that stays; its output goes to `/run/lab/log/NAME.log` in the host.

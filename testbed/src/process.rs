@@ -15,6 +15,8 @@ use crate::wait;
 /// What a finished command left.
 #[derive(Clone, Debug)]
 pub struct Output {
+    /// The command and the host it ran on, as errors name it.
+    pub name: String,
     /// Its exit status.
     pub status: ExitStatus,
     /// Its standard output, invalid UTF-8 replaced.
@@ -24,13 +26,19 @@ pub struct Output {
 }
 
 impl Output {
-    /// Standard output of a command that succeeded; the error carries its status and standard
-    /// error.
+    /// Standard output of a command that succeeded.
+    ///
+    /// # Errors
+    /// It did not; the error names it, how it ended, and what it wrote to standard error.
     pub fn ok(self) -> Result<String> {
-        if !self.status.success() {
-            bail!("{}: {}", self.status, self.stderr.trim_end());
+        if self.status.success() {
+            return Ok(self.stdout);
         }
-        Ok(self.stdout)
+        let how = format!("{}: {}", self.name, ended(self.status));
+        match self.stderr.trim_end() {
+            "" => bail!("{how}"),
+            said => bail!("{how}: {said}"),
+        }
     }
 }
 
@@ -168,6 +176,7 @@ pub(crate) fn collect(name: &str, mut child: Child, limit: Duration) -> Result<O
     let (stdout, stderr) = (text(out), text(err));
     let status = ended.with_context(|| format!("{name}: {}", stderr.trim_end()))?;
     Ok(Output {
+        name: name.into(),
         status,
         stdout,
         stderr,
