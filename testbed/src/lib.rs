@@ -1,9 +1,10 @@
 //! Networks as a library: hosts, switches, links and their faults on one Linux machine.
 //!
-//! A [`Lab`] is a set of hosts on Ethernet switches. Each host is a child process of ours in
-//! network, mount, process and host name namespaces of its own: it has its own addresses, routes,
-//! rules, `/run`, `/tmp` and process numbers, and unmodified programs run in it. Links are veth
-//! pairs into a Linux bridge that is itself a host.
+//! A [`Topology`] describes a network. A [`Lab`] makes it of kernel namespaces: each host is a child
+//! process of ours in network, mount, process and host name namespaces of its own. It has its own
+//! addresses, routes, rules, `/run`, `/tmp` and process numbers, and unmodified programs run in it.
+//! Cables are veth pairs, a switch is a Linux bridge in a host of its own. A [`Sim`] makes the same
+//! network in virtual time, for hosts that run hamp.
 //!
 //! ```standalone_crate
 //! use testbed::{Lab, Topology};
@@ -34,12 +35,25 @@
 //! **No second binary.** Hosts, and hamp itself inside them, are this program executing itself:
 //! [`init()`] looks at the arguments and at the name it was called by.
 //!
-//! Files: [`mod@enter`] privileges, `before_main` the same for ordinary tests, `init` the first
-//! process of a host, [`host`] and [`process`] what runs there, [`topology`] the network as data,
-//! [`lab`] wiring, [`impair`] what happens to frames on their way, [`sim`] the same network in
-//! virtual time, [`capture`] frames on links, [`inject`] frames by hand, [`wait`] bounded waits, `skip` tests that cannot run,
-//! [`harness`] tests one at a time, [`check`] what a machine lacks, [`who`] a server that says which
-//! host answered, [`hold`] labs that stay up, [`watch`] a live view of one, `one_user` programs that become other users, [`scenario`] the labs of `hamp-lab`, [`report`] what they leave.
+//! # Where to look
+//!
+//! | for | see |
+//! |---|---|
+//! | a network, in Rust or from a file | [`topology`] |
+//! | hosts, commands in them, programs that stay | [`lab`], [`host`], [`process`] |
+//! | cables that are slow, lossy or cut; partitions | [`impair`], [`Lab::impair`], [`Lab::carrier`] |
+//! | frames: what passed, and your own | [`capture`], [`inject`] |
+//! | waiting for something | [`wait`] |
+//! | the same network in virtual time | [`sim`] |
+//! | one scenario in both worlds, and what must hold of it | [`script`], [`judge`] |
+//! | requests at a rate, and a server that says which host answered | [`load`], [`who`] |
+//! | figures and a page about a run | [`report`] |
+//! | tests: side by side, one at a time, skipped | [`before_main!`], [`harness`], [`skippable`] |
+//! | privileges, and what a machine lacks | [`mod@enter`], [`check`] |
+//! | the command `hamp-lab`: its labs, labs that stay up, a live view | [`scenario`], [`hold`], [`watch`] |
+//!
+//! Private files: `before_main` and `skip` as named above, `init` the first process of a host,
+//! `one_user` programs that would become another user, `picture` what all SVG files share.
 
 mod before_main;
 pub mod capture;
