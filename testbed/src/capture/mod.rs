@@ -18,8 +18,9 @@
 //! TCP's offloads on, segments larger than the link's MTU, and checksums that nobody has computed
 //! yet.
 //!
-//! Files: `tap` the socket, `pcapng` the files.
+//! Files: `tap` the socket, `pcapng` the files, `ends` who a packet is from and to.
 
+mod ends;
 mod pcapng;
 mod tap;
 
@@ -33,6 +34,7 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::lab::{Lab, mac_text};
 use crate::topology::Kind;
+pub(crate) use ends::ends;
 use pcapng::{Interface, Output};
 use tap::{Side, Tap};
 

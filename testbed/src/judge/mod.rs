@@ -6,6 +6,8 @@
 
 mod answers;
 mod figures;
+#[cfg(test)]
+mod fixture;
 mod resolution;
 mod segments;
 

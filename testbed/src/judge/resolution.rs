@@ -190,36 +190,7 @@ fn family(address: IpAddr) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::Link;
-
-    const ANYCAST: [IpAddr; 2] = [
-        IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 1)),
-        IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 2, 0, 0x1546, 0, 0, 0, 1)),
-    ];
-    const HOST: [u8; 6] = [2, 0, 0, 0, 0, 9];
-    const S1: [u8; 6] = [2, 0, 0, 0, 0, 1];
-    const S2: [u8; 6] = [2, 0, 0, 0, 0, 2];
-
-    fn captured(frames: Vec<(bool, Vec<u8>)>) -> Captured {
-        let link = Link {
-            host: "client".into(),
-            interface: "eth0".into(),
-            port: "client".into(),
-            mac: HOST,
-        };
-        let frames = (1..).zip(frames).map(|(ms, (from_host, bytes))| Frame {
-            at: Stamp(ms * 1_000_000),
-            link: 0,
-            from_host,
-            length: bytes.len(),
-            bytes: bytes.into(),
-        });
-        Captured {
-            links: vec![link],
-            frames: frames.collect(),
-            lost: 0,
-        }
-    }
+    use crate::judge::fixture::{ANYCAST, HOST, S1, S2, round};
 
     fn arp(from: [u8; 6], to: [u8; 6], operation: u8, sender: [u8; 4], target: [u8; 4]) -> Vec<u8> {
         let mut frame = [to, from].concat();
@@ -256,7 +227,7 @@ mod tests {
         let (a, own) = ([198, 18, 0, 1], [10, 0, 0, 9]);
         let all = [0xff; 6];
         let asked = questions(
-            &captured(vec![
+            &round(vec![
                 (true, arp(HOST, all, 1, own, a)),
                 (false, arp(S1, HOST, 2, a, own)),
                 (false, arp(S2, HOST, 2, a, own)),
@@ -265,7 +236,8 @@ mod tests {
                 // For another address.
                 (false, arp(S2, HOST, 2, [10, 0, 0, 2], own)),
                 (true, arp(HOST, all, 1, own, a)),
-            ]),
+            ])
+            .captured,
             &ANYCAST,
         );
         let counts: Vec<_> = asked.iter().map(|a| a.answers.len()).collect();
@@ -276,12 +248,13 @@ mod tests {
     #[test]
     fn override_is_seen() {
         let asked = questions(
-            &captured(vec![
+            &round(vec![
                 (true, solicitation(HOST)),
                 (false, advertisement(S1, HOST, 0x40)),
                 (false, advertisement(S2, HOST, 0x60)),
                 (false, advertisement(S2, [0x33, 0x33, 0, 0, 0, 1], 0x20)),
-            ]),
+            ])
+            .captured,
             &ANYCAST,
         );
         let overrides: Vec<_> = asked[0].answers.iter().map(|a| a.2).collect();

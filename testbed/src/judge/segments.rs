@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
+use etherparse::{LaxSlicedPacket, TransportSlice};
 
+use crate::capture::ends;
 use crate::report::{Check, Round};
 
 /// Frames with something wrong, by rule.
@@ -31,16 +32,8 @@ pub fn segments(round: &Round, unicast: &[IpAddr], by_hand: impl Fn(u16) -> bool
         let Some(TransportSlice::Tcp(tcp)) = &packet.transport else {
             continue;
         };
-        let (source, destination): (IpAddr, IpAddr) = match &packet.net {
-            Some(LaxNetSlice::Ipv4(ip)) => (
-                ip.header().source_addr().into(),
-                ip.header().destination_addr().into(),
-            ),
-            Some(LaxNetSlice::Ipv6(ip)) => (
-                ip.header().source_addr().into(),
-                ip.header().destination_addr().into(),
-            ),
-            _ => continue,
+        let Some((source, destination)) = ends(&packet) else {
+            continue;
         };
         if by_hand(tcp.source_port()) {
             continue;
@@ -86,44 +79,10 @@ impl Segments {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr};
-
     use etherparse::PacketBuilder;
 
     use super::*;
-    use crate::capture::{Captured, Frame, Link, Stamp};
-
-    const ANYCAST: [IpAddr; 2] = [
-        IpAddr::V4(Ipv4Addr::new(198, 18, 0, 1)),
-        IpAddr::V6(Ipv6Addr::new(0x2001, 2, 0, 0x1546, 0, 0, 0, 1)),
-    ];
-    const HOST: [u8; 6] = [2, 0, 0, 0, 0, 9];
-    const S1: [u8; 6] = [2, 0, 0, 0, 0, 1];
-
-    fn round(frames: Vec<(bool, Vec<u8>)>) -> Round {
-        let link = Link {
-            host: "client".into(),
-            interface: "eth0".into(),
-            port: "client".into(),
-            mac: HOST,
-        };
-        let frames = (1..).zip(frames).map(|(ms, (from_host, bytes))| Frame {
-            at: Stamp(ms * 1_000_000),
-            link: 0,
-            from_host,
-            length: bytes.len(),
-            bytes: bytes.into(),
-        });
-        Round {
-            anycast: ANYCAST.into(),
-            captured: Captured {
-                links: vec![link],
-                frames: frames.collect(),
-                lost: 0,
-            },
-            ..Round::default()
-        }
-    }
+    use crate::judge::fixture::{HOST, S1, round};
 
     #[test]
     fn only_a_syn_may_go_to_the_address_and_nothing_may_come_from_it() {

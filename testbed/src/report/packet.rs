@@ -2,10 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
+use etherparse::{LaxSlicedPacket, TransportSlice};
 use hamp::cli::decode::tell;
 use hamp::wire::Message;
 use hamp::wire::frame::{self, Ignored, Mac};
+
+use crate::capture::ends;
 
 /// What a frame is.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,16 +84,8 @@ impl What {
         let Ok(packet) = LaxSlicedPacket::from_ethernet(bytes) else {
             return Self::Other;
         };
-        let (source, destination): (IpAddr, IpAddr) = match &packet.net {
-            Some(LaxNetSlice::Ipv4(ip)) => (
-                ip.header().source_addr().into(),
-                ip.header().destination_addr().into(),
-            ),
-            Some(LaxNetSlice::Ipv6(ip)) => (
-                ip.header().source_addr().into(),
-                ip.header().destination_addr().into(),
-            ),
-            _ => return Self::Other,
+        let Some((source, destination)) = ends(&packet) else {
+            return Self::Other;
         };
         match &packet.transport {
             Some(TransportSlice::Tcp(tcp)) if tcp.syn() && !tcp.rst() && !tcp.fin() => Self::Syn {

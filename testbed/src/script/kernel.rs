@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
-use super::{Action, Manner, Script, Stage, agree};
+use super::play::Stage;
+use super::{Action, Manner, Script, agree};
 use crate::capture::{Capture, Captured, Stamp};
 use crate::lab::HAMP;
 use crate::load::{Ended, Load, Stream};

@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use hamp::time::Instant;
 
-use super::{Action, Client, Script, Stage};
+use super::play::{ORDERLY, Stage};
+use super::{Action, Client, Script};
 use crate::Lab;
 use crate::capture::{Captured, Stamp};
 use crate::load::PATIENCE;
@@ -27,7 +28,7 @@ impl Simulated {
         Ok(Self {
             sim,
             clients: script.clients.clone(),
-            settle: script.timing()?.1 * 2 + super::ORDERLY,
+            settle: script.timing()?.1 * 2 + ORDERLY,
         })
     }
 }

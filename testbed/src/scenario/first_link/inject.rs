@@ -7,9 +7,9 @@
 use std::net::IpAddr;
 
 use anyhow::{Context, Result};
-use etherparse::{LaxNetSlice, LaxSlicedPacket, TcpHeader, TransportSlice};
+use etherparse::{LaxSlicedPacket, TcpHeader, TransportSlice};
 
-use crate::capture::Captured;
+use crate::capture::{Captured, ends};
 use crate::{Host, inject};
 
 /// Its protocol number.
@@ -87,10 +87,8 @@ pub(super) fn found(captured: &Captured, addresses: &[IpAddr]) -> Injected {
         let Some(TransportSlice::Tcp(tcp)) = &packet.transport else {
             continue;
         };
-        let to: IpAddr = match &packet.net {
-            Some(LaxNetSlice::Ipv4(ip)) => ip.header().destination_addr().into(),
-            Some(LaxNetSlice::Ipv6(ip)) => ip.header().destination_addr().into(),
-            _ => continue,
+        let Some((_, to)) = ends(&packet) else {
+            continue;
         };
         if !frame.from_host {
             let ours = ports.contains(&tcp.source_port()) && addresses.contains(&to);
