@@ -124,6 +124,32 @@ fn a_stock_host_resets_the_answer_of_a_member() {
 }
 
 #[test]
+fn an_end_that_is_finished_still_hears_and_a_port_without_listener_refuses() {
+    let mut net = Net::first_link();
+    for address in BOTH {
+        let to = SocketAddr::new(unicast(net.stations[STOCK].number, address), 90);
+        let connect = |net: &mut Net| {
+            let connection = net.act(CLIENT, |host, now| host.tcp_connect(now, None, to).unwrap());
+            net.run_for(PROMPT);
+            connection
+        };
+        let listener = net.act(STOCK, |host, _| host.tcp_listen(to).unwrap());
+        let connection = connect(&mut net);
+        let accepted = net.act(STOCK, |host, _| host.tcp_accept(listener).unwrap());
+        net.act(CLIENT, |host, now| host.tcp_finish(now, connection));
+        net.run_for(PROMPT);
+        assert!(net.stations[STOCK].host.tcp_at_end(accepted));
+        net.act(STOCK, |host, now| host.tcp_send(now, accepted, b"late"));
+        net.run_for(PROMPT);
+        let heard = net.act(CLIENT, |host, now| host.tcp_receive(now, connection, 16));
+        assert_eq!(heard, b"late");
+        net.act(STOCK, |host, now| host.tcp_unlisten(now, listener));
+        let refused = connect(&mut net);
+        assert_eq!(net.state(CLIENT, refused), TcpState::Ended(End::Refused));
+    }
+}
+
+#[test]
 fn when_a_member_dies_its_connections_break_and_new_ones_go_to_the_next() {
     let mut net = Net::first_link();
     for address in BOTH {

@@ -1,5 +1,5 @@
-//! Whole hosts in user space on segments where everybody hears every frame, in virtual time. A host can also be a *server*: it answers
-//! its own number on UDP port 53 and TCP port 80.
+//! Whole hosts in user space on segments where everybody hears every frame, in virtual time. A host
+//! can also be a *server*: it answers its own number on UDP port 53 and TCP port 80.
 #![allow(
     dead_code,
     unreachable_pub,
