@@ -158,11 +158,6 @@ impl Bench {
         self.versions.push((program, version.trim().to_owned()));
     }
 
-    /// Whether each thing is done once, to see that it works.
-    pub(crate) fn is_once(&self) -> bool {
-        self.options.extent == Extent::Once
-    }
-
     /// Measures every case on every side in each round. `full` and `quick` are the numbers of
     /// rounds, unless `--rounds` says otherwise.
     pub(crate) fn compare(
