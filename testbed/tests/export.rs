@@ -148,7 +148,8 @@ fn a_switch_of_kathara_is_a_domain_unless_it_does_more() {
     assert!(error.unwrap_err().to_string().contains("keeps that name"));
 }
 
-/// Kathará's own parser, where Python has it (`pip install kathara`).
+/// Kathará's own parser, where Python has it (`pip install kathara`); `KATHARA_PYTHON` names another
+/// interpreter than `python3`.
 #[test]
 fn kathara_reads_its_files() -> Result<()> {
     skippable(|| {
@@ -158,7 +159,8 @@ from Kathara.parser.netkit.LabParser import LabParser
 lab = LabParser.parse(sys.argv[1])
 print(json.dumps({name: {str(at): one.link.name for at, one in device.interfaces.items()}
                   for name, device in lab.machines.items()}))";
-        let python = |arguments: &[&str]| Command::new("python3").args(arguments).output();
+        let interpreter = std::env::var_os("KATHARA_PYTHON").unwrap_or("python3".into());
+        let python = |arguments: &[&str]| Command::new(&interpreter).args(arguments).output();
         if !python(&["-c", "import Kathara"]).is_ok_and(|output| output.status.success()) {
             return Err(skip("python3 has no module Kathara"));
         }
