@@ -3,8 +3,9 @@
 //! Frames come and go through a packet socket per interface ([`packet`]), group memberships and the
 //! port are held by silent sockets ([`groups`]), addresses, routes and neighbour entries go over
 //! netlink ([`netlink`]), kernel settings through `/proc/sys` with the old values kept
-//! ([`sysctl`]), rules through nft ([`nft`]). What *acts* for an anycast address here is always a lease: it ends by itself when
-//! the daemon no longer renews it. All of the crate's `unsafe` is below this module.
+//! ([`sysctl`]), rules through nft ([`nft`]). What *acts* for an anycast address here is always a
+//! lease: it ends by itself when the daemon no longer renews it. All of the crate's `unsafe` is below
+//! this module.
 
 pub mod checks;
 pub mod filter;

@@ -1,9 +1,9 @@
 //! Getting the right to make namespaces, as root or as an ordinary user.
 //!
 //! The kernel allows a new user namespace only to a process with one thread, so [`enter`] belongs
-//! at the start of `main`, or before it ([`before_main!`](crate::before_main!)). Inside, one user id exists: 0, which is the user who started us.
-//! Programs that change to another user (sshd's privilege separation) cannot work there, and
-//! [`is_mapped`] tells.
+//! at the start of `main`, or before it ([`before_main!`](crate::before_main!)). Inside, one user id
+//! exists: 0, which is the user who started us. Programs that change to another user (sshd's
+//! privilege separation) cannot work there, and [`is_mapped`] tells.
 
 use std::fs;
 use std::sync::OnceLock;

@@ -17,16 +17,16 @@ use crate::topology::Topology;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
     /// Members
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub hosts: usize,
     /// Links that they are spread over
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = 1000)]
     pub links: usize,
-    /// Virtual time
-    #[arg(long, default_value_t = 10)]
+    /// Minutes of virtual time
+    #[arg(long, value_name = "N", default_value_t = 10)]
     pub minutes: u32,
     /// Milliseconds between the hellos of a member
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, value_name = "MS", default_value_t = 1000)]
     pub hello_ms: u32,
     /// What is random is drawn from this
     #[arg(long, default_value_t = 1)]
@@ -106,7 +106,10 @@ fn measure(arguments: &Arguments) -> Result<Figures> {
     } else {
         60 * u64::from(arguments.minutes)
     };
-    ensure!(links > 0 && hosts >= links, "each link has a host at least");
+    ensure!(
+        links > 0 && hosts >= links,
+        "{hosts} hosts on {links} links: there must be a link, and a host on each"
+    );
     let (wall, before) = (Instant::now(), processor_time()?);
     let hello = Duration::from_millis(arguments.hello_ms.into());
     let mut sim = Sim::new(&topology(hosts, links, arguments.hello_ms), arguments.seed)?;

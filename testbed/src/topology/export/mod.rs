@@ -1,8 +1,8 @@
 //! The same network for those who outgrow one machine: as a directory for containerlab or Kathará.
 //!
 //! Both run containers, so what a host does to itself is the same for both: a shell script, which
-//! names interfaces, sets addresses, routes and impairments (with the kernel's netem), and starts hamp and
-//! the programs. They differ in how cables are written.
+//! names interfaces, sets addresses, routes and impairments (with the kernel's netem), and starts
+//! hamp and the programs. They differ in how cables are written.
 //!
 //! Files: `script` a node's own commands, `containerlab` and `kathara` the rest of the directory.
 
@@ -76,7 +76,11 @@ impl Topology {
 pub fn write(directory: &Path, files: &[Written]) -> Result<()> {
     for (name, _) in files {
         let path = directory.join(name);
-        ensure!(!path.exists(), "{} is there already", path.display());
+        ensure!(
+            !path.exists(),
+            "{} is there already; remove it, or choose another directory (--output)",
+            path.display()
+        );
     }
     for (name, text) in files {
         let path = directory.join(name);
