@@ -113,7 +113,9 @@ impl Tmux {
         command
             .args(["-S", &self.0, "-f", "/dev/null"])
             .args(arguments);
-        Ok(command.env_remove("TMUX").env("TERM", "xterm").output()?)
+        // The shell of some users, nobody's say, runs nothing.
+        command.env("SHELL", "/bin/sh").env("TERM", "xterm");
+        Ok(command.env_remove("TMUX").output()?)
     }
 
     fn shows(&self, what: &str) -> Result<String> {
