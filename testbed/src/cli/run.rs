@@ -31,7 +31,7 @@ pub(super) struct Arguments {
     /// Write everything measured to a JSON file (- is stdout, the story goes to stderr then)
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write one pcapng file per link to a directory
+    /// Write what was on the links to a directory, as pcapng
     #[arg(long, value_name = "DIR")]
     pcap: Option<PathBuf>,
     /// Write a page about the run, with pictures, to a directory: index.html, run.json, SVGs

@@ -41,7 +41,7 @@ pub struct Options {
     pub step: bool,
     /// Leave a shell in the lab at the end.
     pub keep: bool,
-    /// Directory for one pcapng file per link.
+    /// Directory for what was on the links, as pcapng: one file, or one for each link.
     pub pcap: Option<PathBuf>,
     /// In which world it is played, as far as it can.
     pub world: World,
