@@ -86,7 +86,7 @@ pub fn one(name: Option<&str>) -> Result<Found> {
             None => "no lab is up".into(),
         }),
         (None, _) => failed(format!(
-            "several labs are up: {}; say which: -l NAME, or `down NAME`, `watch NAME`",
+            "several labs are up: {}; say which: exec -l NAME, down NAME",
             names()
         )),
         (Some(name), _) => {
