@@ -50,7 +50,7 @@
 //! | figures and a page about a run | [`report`] |
 //! | tests: side by side, one at a time, skipped | [`before_main!`], [`harness`], [`skippable`] |
 //! | privileges, and what a machine lacks | [`mod@enter`], [`check`] |
-//! | the command `hamp-lab`: its labs, labs that stay up, a live view | [`scenario`], [`hold`], [`watch`] |
+//! | the command `hamp-lab`: its labs, labs that stay up, a live view | [`scenario`], [`hold`], [`watch`], [`out`] |
 //!
 //! Private files: `before_main` and `skip` as named above, `init` the first process of a host,
 //! `one_user` programs that would become another user, `picture` what all SVG files share.
@@ -69,6 +69,7 @@ pub mod judge;
 pub mod lab;
 pub mod load;
 mod one_user;
+pub mod out;
 mod picture;
 pub mod process;
 pub mod report;

@@ -502,3 +502,13 @@ fn many_members_are_simulated_by_one_command_twice_the_same() -> Result<()> {
     assert_ne!(first["digest"], run("2")?["digest"]);
     Ok(())
 }
+
+#[test]
+fn time_that_never_ends_is_no_overflow() {
+    let topology = Topology::new("empty").host("a");
+    let mut sim = Sim::new(&topology, 1).unwrap();
+    sim.run_for(Duration::from_secs(1));
+    assert!(!sim.run_while_not(Duration::MAX, |_| false));
+    sim.run_for(Duration::MAX);
+    sim.run_until(Instant::from_micros(u64::MAX));
+}

@@ -128,3 +128,36 @@ fn mistakes_are_named() {
         }
     }
 }
+
+#[test]
+fn a_link_layer_address_that_the_kernel_refuses_is_refused() {
+    let mut pair = Topology::new("t")
+        .switch("sw")
+        .host("a")
+        .link("sw", &[""; 0]);
+    pair.check().unwrap();
+    pair.links[0].ends[0].mac = [0; 6];
+    assert!(mistake(&pair).contains("link-layer address of eth0"));
+}
+
+#[test]
+fn a_name_that_is_a_path_or_hides_something_is_refused() {
+    let with = |program: &str| Topology::new("t").host("a").program(program, &["true"]);
+    with("who-1_a.b").check().unwrap();
+    for name in ["../../../etc/x", "", ".", "..", "-x", "a/b", "a b"] {
+        let why = mistake(&with(name));
+        assert!(why.contains("no name for a program"), "{name:?}: {why}");
+    }
+    with("hamp").check().unwrap();
+    let why = mistake(&with("hamp").hamp(""));
+    assert!(why.contains("hamp's own configuration"), "{why}");
+    let sited = |site: &str| Topology::new("t").host("a").site(site);
+    sited("Île <de> \"France\"").check().unwrap();
+    for text in ["a\u{202e}b", "a\u{1b}[2Jb", "a\nb", &"x".repeat(61)] {
+        let why = mistake(&Topology::new(text));
+        assert!(why.contains("no name for a topology"), "{text:?}: {why}");
+        let why = mistake(&sited(text));
+        assert!(why.contains("no name for a site"), "{text:?}: {why}");
+    }
+    assert!(mistake(&Topology::new("../../x")).contains("no name for a topology"));
+}

@@ -114,7 +114,7 @@ fn a_description_in_rust_survives_the_way_to_toml_and_back() {
         .host("a")
         .link("edge", &["10.0.0.1/24", "fd00::1/64"])
         .impaired_in(how)
-        .program("odd name", &["sh", "-c", "echo 'a b' \"$x\"\n"])
+        .program("odd.name", &["sh", "-c", "echo 'a b' \"$x\"\n"])
         .site("he\"re")
         .hamp("[node]\nhello_ms = 50\n[member]\naddresses = [\"198.18.0.1\"]\n")
         .host("b")

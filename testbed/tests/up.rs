@@ -499,3 +499,105 @@ fn root_uses_the_labs_of_others_and_others_not_those_of_root() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn output_that_nobody_reads_is_no_panic() {
+    for arguments in [
+        &["list"][..],
+        &["list", "--json"],
+        &["check"],
+        &["simulate", "--hosts", "1", "--links", "1", "--minutes", "0"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = command(arguments).stdout(writer).output().unwrap();
+        assert!(output.stderr.is_empty(), "{arguments:?}: {}", said(&output));
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let output = command(arguments).stdout(full.unwrap()).output().unwrap();
+        assert_eq!(code(&output), 1, "{arguments:?}");
+        let why = "hamp-lab: standard output: No space left on device (os error 28)\n";
+        assert_eq!(said(&output), why, "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_file_without_an_end_is_refused() {
+    for arguments in [["up", "/dev/zero"], ["graph", "/dev/zero"]] {
+        let output = run(&arguments);
+        assert_eq!(code(&output), 78, "{arguments:?}");
+        let text = "/dev/zero: it is longer than 16 MiB";
+        assert!(said(&output).contains(text), "{}", said(&output));
+    }
+}
+
+#[test]
+fn a_lab_keeps_nothing_open_that_who_started_it_had_open() -> Result<()> {
+    skippable(|| {
+        let name = format!("open-{}", std::process::id());
+        let (mut reader, writer) = std::io::pipe()?;
+        let mut shell = Command::new("sh");
+        // Standard output becomes descriptor 9 of a script that starts a lab.
+        let script = "exec 9>&1 1>&2; exec \"$0\" up - --name \"$1\"";
+        shell.args(["-c", script, env!("CARGO_BIN_EXE_hamp-lab"), &name]);
+        shell
+            .stdin(Stdio::piped())
+            .stdout(writer)
+            .stderr(Stdio::piped());
+        let mut child = shell.spawn()?;
+        drop(shell);
+        child
+            .stdin
+            .take()
+            .context("no pipe")?
+            .write_all(b"[host.a]\n")?;
+        let output = child.wait_with_output()?;
+        if code(&output) == 77 {
+            return Err(skip(said(&output)));
+        }
+        ensure!(code(&output) == 0, "{}", said(&output));
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            tell.send(std::io::Read::read_to_end(&mut reader, &mut Vec::new()))
+        });
+        let ended = told.recv_timeout(LIMIT);
+        let down = run(&["down", &name]);
+        ensure!(code(&down) == 0, "{}", said(&down));
+        ensure!(ended.is_ok(), "the lab had the pipe open");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_name_that_another_user_has_taken_is_not_a_lab_of_ours() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let name = format!("taken-{}", std::process::id());
+    // Listens and never accepts.
+    let script = format!(
+        "import socket,time\ns=socket.socket(socket.AF_UNIX)\ns.bind('\\0hamp-lab/0/{name}')\n\
+         s.listen(16)\nprint('ready',flush=True)\ntime.sleep(60)"
+    );
+    let mut squatter = Command::new("/usr/bin/python3");
+    squatter
+        .args(["-c", &script])
+        .uid(65534)
+        .gid(65534)
+        .stdout(Stdio::piped());
+    let Ok(mut squatter) = squatter.spawn() else {
+        return;
+    };
+    let mut line = [0; 6];
+    let ready = squatter.stdout.as_mut().unwrap();
+    std::io::Read::read_exact(ready, &mut line).unwrap();
+    let listed = said(&run(&["list"]));
+    let up = feed(command(&["up", "-", "--name", &name]), "[host.a]\n");
+    squatter.kill().unwrap();
+    squatter.wait().unwrap();
+    assert!(!listed.contains(&name), "{listed}");
+    assert!(
+        said(&up).contains("another user has taken the name"),
+        "{}",
+        said(&up)
+    );
+}

@@ -38,7 +38,7 @@ pub(super) fn graph(arguments: &Graph) -> Result<u8> {
         Format::Svg => draw::svg(&topology),
         Format::Dot => draw::dot(&topology),
     };
-    println!("{}", drawn.trim_end());
+    testbed::outln!("{}", drawn.trim_end());
     Ok(exit::OK)
 }
 
@@ -66,8 +66,8 @@ pub(super) fn export(arguments: &Export) -> Result<u8> {
     let directory = arguments.output.clone();
     let directory = directory.unwrap_or_else(|| format!("{}-{tool}", topology.name).into());
     export::write(&directory, &files)?;
-    println!("{}: {} files", directory.display(), files.len());
-    println!(
+    testbed::outln!("{}: {} files", directory.display(), files.len());
+    testbed::outln!(
         "  see shared/README there, then: {}",
         arguments.format.command()
     );

@@ -9,12 +9,12 @@ use testbed::{Privilege, check};
 pub(super) fn check(json: bool, privilege: Privilege) -> Result<u8> {
     let findings = check::look(privilege);
     if json {
-        println!("{}", serde_json::to_string_pretty(&findings)?);
+        testbed::outln!("{}", serde_json::to_string_pretty(&findings)?);
         return Ok(findings.code());
     }
     for finding in &findings.findings {
         let mark = if finding.ok { "ok     " } else { "MISSING" };
-        println!("{mark}  {:18} {}", finding.what, finding.found);
+        testbed::outln!("{mark}  {:18} {}", finding.what, finding.found);
     }
     Ok(findings.code())
 }
@@ -26,16 +26,16 @@ pub(super) fn list(json: bool) -> Result<u8> {
             .map(|s| json!({ "name": s.name, "about": s.about }))
             .collect();
         let document = json!({ "schema": "hamp-lab.list/1", "labs": labs, "up": up });
-        println!("{}", serde_json::to_string_pretty(&document)?);
+        testbed::outln!("{}", serde_json::to_string_pretty(&document)?);
         return Ok(0);
     }
-    println!("labs to run (hamp-lab run NAME):");
+    testbed::outln!("labs to run (hamp-lab run NAME):");
     for scenario in scenario::all() {
-        println!("  {:16} {}", scenario.name, scenario.about);
+        testbed::outln!("  {:16} {}", scenario.name, scenario.about);
     }
-    println!("\nlabs that are up (hamp-lab up FILE, down NAME):");
+    testbed::outln!("\nlabs that are up (hamp-lab up FILE, down NAME):");
     if up.is_empty() {
-        println!("  none");
+        testbed::outln!("  none");
     }
     for lab in &up {
         let text = |key: &str| match &lab[key] {
@@ -51,7 +51,7 @@ pub(super) fn list(json: bool) -> Result<u8> {
             ),
             None => "it does not answer".into(),
         };
-        println!(
+        testbed::outln!(
             "  {:16} {state}, user {}, process {}, {}",
             text("name"),
             text("uid"),

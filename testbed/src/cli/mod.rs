@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use hamp::daemon::exit;
-use testbed::{Privilege, wait};
+use testbed::{Privilege, out, wait};
 
 /// Labs for host anycast: whole networks on this machine, without root, that leave nothing behind.
 #[derive(Debug, Parser)]
@@ -102,7 +102,13 @@ pub(crate) fn main() -> ExitCode {
         Command::Who(arguments) => arguments.run().map(|()| 0),
     };
     match code {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => match out::failed() {
+            None => ExitCode::from(code),
+            Some(error) => {
+                eprintln!("hamp-lab: {error}");
+                ExitCode::from(exit::FAILED)
+            }
+        },
         Err(_) if wait::go_on().is_err() => ExitCode::from(exit::INTERRUPTED),
         Err(error) => {
             eprintln!("hamp-lab: {error:#}");

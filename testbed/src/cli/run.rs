@@ -144,7 +144,7 @@ fn writable(path: &Path) -> std::io::Result<()> {
 fn write(path: &Path, run: &Run, scenario: &Scenario) -> Result<()> {
     let text = serde_json::to_string_pretty(run)? + "\n";
     if path == Path::new("-") {
-        print!("{text}");
+        testbed::out!("{text}");
         return Ok(());
     }
     std::fs::write(path, text).with_context(|| {

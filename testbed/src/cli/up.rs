@@ -11,6 +11,8 @@ use hamp::daemon::{Failure, exit};
 use testbed::hold::{self, About, Found, HostAbout, Request};
 use testbed::{Impairment, Privilege, Topology, watch};
 
+/// Longest topology file, in bytes: 65,536 nodes fit.
+const FILE: u64 = 16 << 20;
 /// How long a change of a link may take.
 const CHANGE: Duration = Duration::from_secs(30);
 
@@ -133,7 +135,7 @@ pub(super) fn watch(arguments: &Watch) -> Result<u8> {
     };
     match which.find()? {
         Meant::Ours(lab) if arguments.once => {
-            print!("{}", watch::once(&lab)?);
+            testbed::out!("{}", watch::once(&lab)?);
             Ok(exit::OK)
         }
         Meant::Ours(_) if !std::io::stdout().is_terminal() => {
@@ -150,33 +152,43 @@ pub(super) fn up(arguments: &Up) -> Result<u8> {
     if arguments.dry_run {
         let topology = Topology::parse(&text, &file)?;
         let hosts = topology.nodes.len();
-        println!("{file}: {hosts} nodes, {} cables", topology.links.len());
+        testbed::outln!("{file}: {hosts} nodes, {} cables", topology.links.len());
         return Ok(exit::OK);
     }
     let about = hold::start(arguments.name.as_deref(), &file, &text, arguments.privilege)?;
-    println!("{} is up: {}", about.name, names(&about));
+    testbed::outln!("{} is up: {}", about.name, names(&about));
     if let Some(first) = about.hosts.iter().find(|host| host.kind != "switch") {
         let shell = format!("hamp-lab shell {}", first.name);
-        println!("  {shell:32} a shell in a host");
+        testbed::outln!("  {shell:32} a shell in a host");
         let run = format!("hamp-lab exec {} -- ip address", first.name);
-        println!("  {run:32} a command in a host");
+        testbed::outln!("  {run:32} a command in a host");
     }
     let down = format!("hamp-lab down {}", about.name);
-    println!("  {down:32} the end of it");
+    testbed::outln!("  {down:32} the end of it");
     Ok(exit::OK)
 }
 
 /// What a topology file is called in messages, and what is in it.
 pub(super) fn read(file: &Path) -> Result<(String, String)> {
-    if file == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text)?;
-        return Ok(("stdin".into(), text));
-    }
-    let name = file.display().to_string();
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::new(exit::CONFIG, format!("{name}: {error}")))?;
+    let (name, text) = if file == Path::new("-") {
+        ("stdin".into(), bounded(std::io::stdin()))
+    } else {
+        let name = file.display().to_string();
+        (name, std::fs::File::open(file).and_then(bounded))
+    };
+    let text = text.map_err(|error| Failure::new(exit::CONFIG, format!("{name}: {error}")))?;
     Ok((name, text))
+}
+
+/// All that is there, which may be a device without an end.
+fn bounded(from: impl Read) -> std::io::Result<String> {
+    let mut text = String::new();
+    from.take(FILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE {
+        let why = format!("it is longer than {} MiB", FILE >> 20);
+        return Err(std::io::Error::other(why));
+    }
+    Ok(text)
 }
 
 fn names(about: &About) -> String {
@@ -191,13 +203,21 @@ pub(super) fn down(arguments: &Down) -> Result<u8> {
         vec![hold::one(arguments.name.as_deref())?]
     };
     if labs.is_empty() {
-        println!("no lab is up");
+        testbed::outln!("no lab is up");
     }
+    // One that hangs does not keep the others up.
+    let mut failed = Ok(exit::OK);
     for lab in labs {
-        end(&lab)?;
-        println!("{} is down", lab.name);
+        match end(&lab) {
+            Ok(()) => testbed::outln!("{} is down", lab.name),
+            Err(error) => {
+                if let Err(before) = std::mem::replace(&mut failed, Err(error)) {
+                    eprintln!("hamp-lab: {before:#}");
+                }
+            }
+        }
     }
-    Ok(exit::OK)
+    failed
 }
 
 fn end(lab: &Found) -> Result<()> {

@@ -9,14 +9,14 @@ use anyhow::{Context, Result, bail};
 use hamp::daemon::{Failure, exit};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
-use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, geteuid, setsid};
+use nix::unistd::{close, dup2_stderr, dup2_stdin, dup2_stdout, geteuid, setsid};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::look::{self, Counting};
-use super::names::{address, own_uid};
+use super::names::{Found, address, own_uid};
 use super::start::Order;
 use super::talk::{About, Answer, HostAbout, LINE, Request, hear, say};
 use crate::lab::HAMP;
@@ -66,16 +66,25 @@ pub(crate) fn hold() -> u8 {
 /// Does what the order on standard input says, up to a lab in which everything runs.
 fn begin() -> Result<(Held, UnixListener)> {
     setsid().context("a session of its own")?;
+    let_go().context("descriptors of who started us")?;
     let order: Order = hear(&mut std::io::stdin()).context("read what is to be held")?;
     let topology = Topology::parse(&order.text, &order.file)?;
     let Order { name, file, .. } = order;
     let listener = UnixListener::bind_addr(&address(own_uid(), &name)?).map_err(|error| {
-        let text = match error.kind() {
-            std::io::ErrorKind::AddrInUse => format!("a lab {name:?} is up already"),
-            _ => format!("socket of lab {name:?}: {error}"),
+        let found = Found {
+            uid: own_uid(),
+            name: name.clone(),
         };
-        Failure::new(exit::FAILED, text)
-            .with_remedy(format!("hamp-lab down {name}, or another --name"))
+        let down = format!("hamp-lab down {name}, or another --name");
+        let (text, remedy) = match error.kind() {
+            std::io::ErrorKind::AddrInUse if found.is_another_users() => {
+                let text = format!("another user has taken the name of a lab {name:?} of yours");
+                (text, "another --name".into())
+            }
+            std::io::ErrorKind::AddrInUse => (format!("a lab {name:?} is up already"), down),
+            _ => (format!("socket of lab {name:?}: {error}"), down),
+        };
+        Failure::new(exit::FAILED, text).with_remedy(remedy)
     })?;
     if check::program("ip").is_none() {
         let missing = Failure::new(exit::MISSING, "the program ip is missing");
@@ -101,6 +110,19 @@ fn begin() -> Result<(Held, UnixListener)> {
         counting: Counting::default(),
     };
     Ok((held, listener))
+}
+
+/// Closes all but the standard streams. What a script has open (a lock, the pipe somebody reads to
+/// its end) would otherwise stay open as long as the lab.
+fn let_go() -> Result<()> {
+    let listed = std::fs::read_dir("/proc/self/fd")?;
+    let numbers = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let numbers: Vec<i32> = numbers.collect();
+    for number in numbers.into_iter().filter(|number| *number > 2) {
+        // The one of the directory itself is closed by now.
+        let _ = close(number);
+    }
+    Ok(())
 }
 
 /// Waits until every hamp answers, and sees whether a program ended with an error meanwhile.

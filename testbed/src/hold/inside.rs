@@ -65,7 +65,7 @@ fn enter(host: &HostAbout) -> Result<()> {
         setns(user, CloneFlags::CLONE_NEWUSER).context("user namespace")?;
     }
     for namespace in rest {
-        setns(namespace?, CloneFlags::empty())?;
+        setns(namespace.context("it has ended")?, CloneFlags::empty())?;
     }
     Ok(())
 }

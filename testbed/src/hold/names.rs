@@ -1,5 +1,6 @@
 //! The sockets of holders: their names, who listens on them, and asking.
 
+use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::os::unix::process::CommandExt;
@@ -8,8 +9,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use hamp::daemon::{Failure, exit};
-use nix::sys::socket::getsockopt;
-use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::sockopt::{PeerCredentials, SendTimeout};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket,
+};
+use nix::sys::time::TimeVal;
 use nix::unistd::{Uid, User, getuid};
 use serde::de::DeserializeOwned;
 
@@ -20,9 +24,13 @@ const PREFIX: &str = "hamp-lab/";
 /// How long a holder may take to say what it is.
 const LOOK: Duration = Duration::from_secs(10);
 
+fn text(uid: u32, name: &str) -> String {
+    format!("{PREFIX}{uid}/{name}")
+}
+
 /// The abstract address of a lab's holder.
 pub(super) fn address(uid: u32, name: &str) -> Result<SocketAddr> {
-    let address = SocketAddr::from_abstract_name(format!("{PREFIX}{uid}/{name}"));
+    let address = SocketAddr::from_abstract_name(text(uid, name));
     address.with_context(|| format!("{name:?} cannot be the name of a lab"))
 }
 
@@ -46,6 +54,7 @@ pub fn find() -> Result<Vec<Found>> {
     let own = own_uid();
     let mut found: Vec<_> = listening(&table)
         .filter(|found| own == 0 || found.uid == own)
+        .filter(|found| !found.is_another_users())
         .collect();
     found.sort();
     found.dedup();
@@ -120,8 +129,8 @@ impl Found {
 
     /// Connects, if the one who listens is the one whose name it is.
     fn connect(&self) -> Result<UnixStream> {
-        let address = address(self.uid, &self.name)?;
-        let stream = UnixStream::connect_addr(&address)
+        let stream = self
+            .reach(LOOK)
             .with_context(|| format!("lab {}: its holder does not listen", self.name))?;
         let peer = getsockopt(&stream, PeerCredentials)?;
         ensure!(
@@ -131,6 +140,26 @@ impl Found {
             peer.uid()
         );
         Ok(stream)
+    }
+
+    /// Connects to whoever listens.
+    fn reach(&self, limit: Duration) -> Result<UnixStream> {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+        let wait = TimeVal::new(limit.as_secs().cast_signed(), limit.subsec_micros().into());
+        // A holder that hangs accepts nobody, and then connecting takes as long as this.
+        setsockopt(&socket, SendTimeout, &wait)?;
+        let address = UnixAddr::new_abstract(text(self.uid, &self.name).as_bytes())?;
+        connect(socket.as_raw_fd(), &address)?;
+        Ok(socket.into())
+    }
+
+    /// Whether another user has taken this name: whoever comes first may listen on it.
+    pub(super) fn is_another_users(&self) -> bool {
+        let peer = self
+            .reach(Duration::from_secs(1))
+            .and_then(|stream| Ok(getsockopt(&stream, PeerCredentials)?));
+        peer.is_ok_and(|peer| peer.uid() != self.uid)
     }
 
     /// Asks its holder.
@@ -179,5 +208,26 @@ mod tests {
             name: "three".into(),
         };
         assert_eq!(found, [three]);
+    }
+    #[test]
+    fn who_accepts_nobody_is_not_waited_for_without_end() {
+        use nix::sys::socket::{Backlog, bind, listen};
+        let found = Found {
+            uid: own_uid(),
+            name: format!("hangs-{}", std::process::id()),
+        };
+        let address = UnixAddr::new_abstract(text(found.uid, &found.name).as_bytes()).unwrap();
+        let (family, kind) = (AddressFamily::Unix, SockType::Stream);
+        let listener = socket(family, kind, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        bind(listener.as_raw_fd(), &address).unwrap();
+        listen(&listener, Backlog::new(0).unwrap()).unwrap();
+        let limit = Duration::from_millis(100);
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            // One waits to be accepted, and there is no room for another.
+            let _first = found.reach(limit).unwrap();
+            tell.send(found.reach(limit).is_err())
+        });
+        assert!(told.recv_timeout(Duration::from_secs(20)).unwrap());
     }
 }

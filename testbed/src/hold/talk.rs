@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::Impairment;
 
 /// Longest line on the socket, in bytes.
-pub(super) const LINE: u64 = 16 << 20;
+pub(super) const LINE: u64 = 64 << 20;
 
 /// What is asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]

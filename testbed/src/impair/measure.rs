@@ -98,7 +98,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     crate::enter(arguments.privilege)?;
     let figures = measure(arguments.quick)?;
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&figures)?);
+        crate::outln!("{}", serde_json::to_string_pretty(&figures)?);
     } else {
         print(&figures);
     }
@@ -269,12 +269,15 @@ fn print(figures: &Figures) {
     let Figures {
         means, processors, ..
     } = figures;
-    println!("impairments by {means}, {processors} processors");
-    println!("\ndelay           later than set: least   median      p99    worst");
+    crate::outln!("impairments by {means}, {processors} processors");
+    crate::outln!("\ndelay           later than set: least   median      p99    worst");
     let row = |name: &str, d: &Delay| {
-        println!(
+        crate::outln!(
             "{name:<28} {:>7.3} ms {:>5.3} ms {:>5.3} ms {:>5.3} ms",
-            d.least_late_ms, d.median_late_ms, d.p99_late_ms, d.worst_late_ms
+            d.least_late_ms,
+            d.median_late_ms,
+            d.p99_late_ms,
+            d.worst_late_ms
         );
     };
     row("plain link", &figures.plain_link);
@@ -282,20 +285,29 @@ fn print(figures: &Figures) {
         row(&format!("{} ms", delay.set_ms), delay);
     }
     let j = &figures.jitter;
-    println!(
+    crate::outln!(
         "\njitter {} ± {} ms: mean {:.3} ms, 10 % below {:.3}, half below {:.3}, 90 % below {:.3}, \
          largest deviation from even {:.3}",
-        j.set_ms, j.jitter_ms, j.mean_ms, j.p10_ms, j.p50_ms, j.p90_ms, j.largest_deviation
+        j.set_ms,
+        j.jitter_ms,
+        j.mean_ms,
+        j.p10_ms,
+        j.p50_ms,
+        j.p90_ms,
+        j.largest_deviation
     );
-    println!("\nchance         set      measured");
+    crate::outln!("\nchance         set      measured");
     for c in &figures.chance {
-        println!(
+        crate::outln!(
             "{:<10} {:>5} %  {:>8.2} %   (chance allows ± {:.2})",
-            c.what, c.set_percent, c.measured_percent, c.chance_allows_percent
+            c.what,
+            c.set_percent,
+            c.measured_percent,
+            c.chance_allows_percent
         );
     }
-    println!("\nrate           set      measured");
+    crate::outln!("\nrate           set      measured");
     for r in &figures.rate {
-        println!("{:>12} Mbit/s {:>8.2} Mbit/s", r.set_mbit, r.measured_mbit);
+        crate::outln!("{:>12} Mbit/s {:>8.2} Mbit/s", r.set_mbit, r.measured_mbit);
     }
 }

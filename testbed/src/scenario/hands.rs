@@ -12,7 +12,7 @@ use crate::{Host, Lab, enter, init, wait};
 /// # Errors
 /// The run is to end.
 pub(super) fn step(next: &str, look: &str) -> Result<()> {
-    println!("\nNext: {next}. To look from another terminal:\n  {look}\nEnter goes on.");
+    crate::outln!("\nNext: {next}. To look from another terminal:\n  {look}\nEnter goes on.");
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let _ = std::io::stdin().lock().read_line(&mut String::new());
@@ -29,11 +29,11 @@ pub(super) fn step(next: &str, look: &str) -> Result<()> {
 /// # Errors
 /// No shell can be started.
 pub(super) fn keep(lab: &Lab, at: &str) -> Result<()> {
-    println!("\nThe lab stays until you leave this shell (on {at}). From another terminal:");
+    crate::outln!("\nThe lab stays until you leave this shell (on {at}). From another terminal:");
     for host in lab.hosts() {
-        println!("  {:8} {}", host.name(), look(host, ""));
+        crate::outln!("  {:8} {}", host.name(), look(host, ""));
     }
-    println!("There `hamp` is {}/hamp.", init::BIN);
+    crate::outln!("There `hamp` is {}/hamp.", init::BIN);
     wait::ignore_interrupts();
     lab.host(at).shell()
 }

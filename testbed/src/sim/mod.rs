@@ -239,12 +239,12 @@ impl Sim {
 
     /// Lets `span` pass.
     pub fn run_for(&mut self, span: Duration) {
-        self.run_to(self.now + nanos(span));
+        self.run_to(self.now.saturating_add(nanos(span)));
     }
 
     /// Lets time pass until `at`; nothing if that is over.
     pub fn run_until(&mut self, at: Instant) {
-        self.run_to(at.as_micros() * 1000);
+        self.run_to(at.as_micros().saturating_mul(1000));
     }
 
     /// Lets time pass until `condition` holds, at most for `limit`; whether it does. The condition
@@ -254,7 +254,7 @@ impl Sim {
         limit: Duration,
         mut condition: impl FnMut(&Self) -> bool,
     ) -> bool {
-        let end = self.now + nanos(limit);
+        let end = self.now.saturating_add(nanos(limit));
         while !condition(self) {
             let parts = self.parts.iter().zip(0..);
             let next = parts.filter_map(|(part, index)| Some((part.queue.next()?, index)));

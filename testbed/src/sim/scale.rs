@@ -11,7 +11,7 @@ use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 use super::Sim;
-use crate::topology::Topology;
+use crate::topology::{NODES, Topology};
 
 /// How much to simulate.
 #[derive(Clone, Debug, clap::Args)]
@@ -67,7 +67,7 @@ pub struct Figures {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let figures = measure(arguments)?;
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&figures)?);
+        crate::outln!("{}", serde_json::to_string_pretty(&figures)?);
         return Ok(());
     }
     let Figures {
@@ -77,24 +77,24 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         hello_ms,
         ..
     } = figures;
-    println!(
+    crate::outln!(
         "{hosts} hosts on {links} links, a hello each {hello_ms} ms, {virtual_s} s of virtual time"
     );
-    println!("frames sent      {:>12}", figures.frames);
-    println!("frames heard     {:>12}", figures.deliveries);
-    println!("events           {:>12}", figures.events);
-    println!("disputed links   {:>12}", figures.disputed);
-    println!("processor time   {:>12.2} s", figures.processor_s);
-    println!(
+    crate::outln!("frames sent      {:>12}", figures.frames);
+    crate::outln!("frames heard     {:>12}", figures.deliveries);
+    crate::outln!("events           {:>12}", figures.events);
+    crate::outln!("disputed links   {:>12}", figures.disputed);
+    crate::outln!("processor time   {:>12.2} s", figures.processor_s);
+    crate::outln!(
         "  per frame heard{:>12.0} ns",
         figures.processor_ns_per_delivery
     );
-    println!("wall time        {:>12.2} s", figures.wall_s);
-    println!(
+    crate::outln!("wall time        {:>12.2} s", figures.wall_s);
+    crate::outln!(
         "peak memory      {:>12} MiB",
         figures.peak_memory_bytes >> 20
     );
-    println!("digest       {:>16}", figures.digest);
+    crate::outln!("digest       {:>16}", figures.digest);
     Ok(())
 }
 
@@ -109,6 +109,11 @@ fn measure(arguments: &Arguments) -> Result<Figures> {
     ensure!(
         links > 0 && hosts >= links,
         "{hosts} hosts on {links} links: there must be a link, and a host on each"
+    );
+    let nodes = hosts.saturating_add(links);
+    ensure!(
+        nodes <= NODES,
+        "{hosts} hosts on {links} links: more than {NODES} nodes"
     );
     let (wall, before) = (Instant::now(), processor_time()?);
     let hello = Duration::from_millis(arguments.hello_ms.into());

@@ -5,10 +5,13 @@ use std::fmt;
 
 use ipnet::IpNet;
 
+use crate::hold;
+use crate::lab::HAMP;
+
 use super::{End, Kind, NAME_LENGTH, Node, Topology, Via};
 
-/// Nodes have 16 bits in a link-layer address, and the cables of a host 8.
-const NODES: usize = 1 << 16;
+/// Most nodes of a topology: they have 16 bits in a link-layer address, the cables of a host 8.
+pub const NODES: usize = 1 << 16;
 const CABLES: usize = 1 << 8;
 /// Bytes in the name of an interface (the kernel's `IFNAMSIZ`, less its end).
 const INTERFACE_LENGTH: usize = 15;
@@ -67,6 +70,10 @@ impl Topology {
         if let Some(mistake) = self.mistakes.first() {
             return ensure(false, Place::Whole, || mistake.clone());
         }
+        let (place, name) = (Place::Whole, &self.name);
+        ensure(is_title(name) && !name.contains('/'), place, || {
+            format!("name: {name:?} is no name for a topology: {TITLE}, and no /")
+        })?;
         let many = || format!("more than {NODES} nodes");
         ensure(self.nodes.len() <= NODES, Place::Whole, many)?;
         for (index, link) in self.links.iter().enumerate() {
@@ -79,6 +86,10 @@ impl Topology {
                 format!(
                     "{name:?} is no name for a {kind}: 1 to {NAME_LENGTH} letters, digits and -"
                 )
+            })?;
+            let site = node.site.as_deref().unwrap_or_default();
+            ensure(is_title(site), place, || {
+                format!("{name}: {site:?} is no name for a site: {TITLE}")
             })?;
             let twice = || format!("two nodes are called {name:?}");
             ensure(names.insert(name), place, twice)?;
@@ -107,6 +118,8 @@ impl Topology {
             })?;
             let group = || format!("{name}: the link-layer address of {own} is that of a group");
             ensure(end.mac[0] & 1 == 0, place, group)?;
+            let none = || format!("{name}: no interface can have the link-layer address of {own}");
+            ensure(end.mac != [0; 6], place, none)?;
         }
         let [a, b] = &link.ends;
         ensure(a.node != b.node, place, || {
@@ -169,6 +182,15 @@ impl Topology {
         }
         for (at, program) in node.programs.iter().enumerate() {
             let (place, own) = (Place::Program(index, at), &program.name);
+            // Its output goes to a file of that name.
+            ensure(hold::is_name(own) && !own.starts_with('.'), place, || {
+                format!(
+                    "{name}: {own:?} is no name for a program: 1 to 60 letters, digits, - _ and ."
+                )
+            })?;
+            ensure(own != HAMP || node.hamp.is_none(), place, || {
+                format!("{name}: {own:?} is what runs hamp's own configuration")
+            })?;
             let twice = node.programs[..at].iter().any(|other| other.name == *own);
             ensure(!twice, place, || {
                 format!("{name}: two programs are called {own:?}")
@@ -221,6 +243,16 @@ impl Topology {
 pub(super) fn is_name(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
     (1..=NAME_LENGTH).contains(&text.len()) && !text.starts_with('-') && text.bytes().all(allowed)
+}
+
+/// What [`is_title`] allows.
+const TITLE: &str = "up to 60 characters that can be seen";
+
+/// Whether this can be shown in a picture and on a terminal: short, without control characters
+/// and without what turns the direction of the text around it.
+fn is_title(text: &str) -> bool {
+    let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().count() <= 60 && !text.chars().any(|c| c.is_control() || turns(c))
 }
 
 /// Whether this can be the name of an interface, besides `lo` and our bridge.

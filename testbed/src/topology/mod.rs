@@ -20,7 +20,7 @@ use ipnet::IpNet;
 
 use crate::impair::Impairment;
 
-pub use check::{Mistake, Place};
+pub use check::{Mistake, NODES, Place};
 
 /// Names of hosts end up in names of interfaces, which have 15 characters, and `.1` may follow.
 pub const NAME_LENGTH: usize = 12;

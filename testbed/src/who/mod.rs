@@ -33,6 +33,8 @@ impl Arguments {
     pub fn run(self) -> anyhow::Result<()> {
         let own = || nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
         let name = self.name.map_or_else(own, Ok)?;
+        // A string of a TXT record (RFC 1035 §3.3).
+        anyhow::ensure!(name.len() <= 255, "--name is longer than 255 bytes");
         serve(&name, self.http, self.dns)
     }
 }
@@ -116,7 +118,9 @@ pub fn dns_answer(query: &[u8], name: &str) -> Option<Vec<u8>> {
         // The question's name, and a time to live of 0: the next answer may be another host's.
         answer.extend([0xc0, 12]);
         answer.extend(TXT_IN);
-        answer.extend([0, 0, 0, 0, 0, length + 1, length]);
+        answer.extend([0; 4]);
+        answer.extend((u16::from(length) + 1).to_be_bytes());
+        answer.push(length);
         answer.extend(name.as_bytes());
     }
     Some(answer)
@@ -157,6 +161,9 @@ mod tests {
         let answer = dns_answer(&query, "s1").unwrap();
         assert_eq!(dns_name(&answer, &query).as_deref(), Some("s1"));
         assert_eq!(dns_name(&answer, &dns_query(8)), None, "another question's");
+        let longest = "x".repeat(255);
+        let whole = dns_answer(&query, &longest).unwrap();
+        assert_eq!(dns_name(&whole, &query), Some(longest));
         let mut a = query.clone();
         a[26] = 1;
         let empty = dns_answer(&a, "s1").unwrap();

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::cmsg_space;
@@ -18,8 +18,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{dns_answer, http_answer, http_is_whole};
 
-/// A client that says nothing for so long is left.
+/// A client that has not said all in this time is left.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long nobody is accepted after one could not be.
+const RELIEF: Duration = Duration::from_millis(10);
 /// Connections at the same time; more are closed at once.
 const CONNECTIONS: usize = 256;
 /// Bytes of a request's head.
@@ -87,8 +89,10 @@ fn bind(domain: Domain, at: SocketAddr) -> Result<UdpSocket> {
 fn accept(listener: &TcpListener, name: &Arc<str>) -> Result<()> {
     let open = Arc::new(AtomicUsize::new(0));
     loop {
-        // A connection that was reset while it waited is no reason to end.
+        // A connection that was reset while it waited is no reason to end; nor is a lack of
+        // descriptors, which others give back.
         let Ok((stream, _)) = listener.accept() else {
+            std::thread::sleep(RELIEF);
             continue;
         };
         if open.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS {
@@ -96,19 +100,28 @@ fn accept(listener: &TcpListener, name: &Arc<str>) -> Result<()> {
             continue;
         }
         let (open, name) = (Arc::clone(&open), Arc::clone(name));
-        std::thread::spawn(move || {
+        let count = Arc::clone(&open);
+        let talking = std::thread::Builder::new().spawn(move || {
             // The client is gone, or silent: nobody is left to tell.
             let _ = talk(stream, &name);
             open.fetch_sub(1, Ordering::AcqRel);
         });
+        if talking.is_err() {
+            count.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 }
 
 fn talk(mut stream: TcpStream, name: &str) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let begun = Instant::now();
     stream.set_write_timeout(Some(PATIENCE))?;
     let (mut head, mut buffer) = (Vec::new(), [0; 1024]);
     while !http_is_whole(&head) && head.len() < HEAD {
+        let left = PATIENCE.saturating_sub(begun.elapsed());
+        if left.is_zero() {
+            return Ok(());
+        }
+        stream.set_read_timeout(Some(left))?;
         match stream.read(&mut buffer)? {
             0 => return Ok(()),
             length => head.extend(&buffer[..length]),
@@ -156,5 +169,29 @@ fn answer(socket: &UdpSocket, name: &str) -> Result<()> {
             }
             _ => send(&[]),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_never_comes_to_an_end_is_left() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut slow = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        let served = std::thread::spawn(move || {
+            let begun = Instant::now();
+            let _ = talk(stream, "s1");
+            begun.elapsed()
+        });
+        let begun = Instant::now();
+        while !served.is_finished() && begun.elapsed() < 3 * PATIENCE {
+            let _ = slow.write_all(b"x");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        assert!(served.is_finished(), "it is still listened to");
+        assert!(served.join().unwrap() >= PATIENCE);
     }
 }

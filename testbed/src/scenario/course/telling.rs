@@ -105,7 +105,7 @@ impl<'a> Telling<'a> {
         if self.options.to_stderr {
             eprintln!("{text}");
         } else {
-            println!("{text}");
+            crate::outln!("{text}");
         }
     }
 

@@ -99,7 +99,7 @@ impl View {
         if self.to_stderr {
             eprintln!("{text}");
         } else {
-            println!("{text}");
+            crate::outln!("{text}");
         }
     }
 
@@ -227,7 +227,7 @@ impl View {
         for text in &self.lines[self.lines.len().saturating_sub(room)..] {
             line(text);
         }
-        print!("{out}");
+        crate::out!("{out}");
         let _ = std::io::stdout().flush();
     }
 
