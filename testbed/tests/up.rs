@@ -601,3 +601,33 @@ fn a_name_that_another_user_has_taken_is_not_a_lab_of_ours() {
         said(&up)
     );
 }
+
+#[test]
+fn a_dead_host_and_a_question_that_makes_no_sense_are_told() -> Result<()> {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixStream};
+    skippable(|| {
+        let up = Up::new("dead", "[host.a]\n[host.b]\n")?;
+        let name = format!("hamp-lab/{}/{}", geteuid(), up.name);
+        let mut stream = UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        stream.write_all(b"{\"dance\":1}\n")?;
+        let mut answer = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut answer)?;
+        ensure!(answer.contains("does not understand"), "{answer:?}");
+        kill(Pid::from_raw(up.pids[0]), Signal::SIGKILL)?;
+        wait::until("the end of host a", LIMIT, || {
+            let output = up.exec("a", &["true"]);
+            (code(&output) != 0).then_some(())
+        })?;
+        let output = up.exec("a", &["true"]);
+        ensure!(code(&output) == 1, "{}", said(&output));
+        ensure!(
+            said(&output).contains("host a: it has ended"),
+            "{}",
+            said(&output)
+        );
+        ensure!(code(&up.exec("b", &["true"])) == 0, "the other host runs");
+        Ok(())
+    })
+}

@@ -248,7 +248,15 @@ async fn one(
     let mut line = String::new();
     let (read, _) = stream.split();
     tokio::time::timeout(ASK, BufReader::new(read.take(LINE)).read_line(&mut line)).await??;
-    let request: Request = serde_json::from_str(&line)?;
+    let request = match serde_json::from_str(&line) {
+        Ok(request) => request,
+        Err(error) => {
+            // Another version of this program may know more than we do.
+            let text = format!("the holder does not understand what is asked: {error}");
+            let answer = Answer::<Value>::from(Err(Failure::new(exit::FAILED, text).into()));
+            return answered(&mut stream, &answer).await;
+        }
+    };
     if matches!(request, Request::Down) {
         let stream = stream.into_std()?;
         stream.set_nonblocking(false)?;
@@ -256,7 +264,12 @@ async fn one(
         return Ok(());
     }
     let answer = tokio::task::spawn_blocking(move || Answer::from(held.answer(&request))).await?;
-    let mut text = serde_json::to_vec(&answer)?;
+    answered(&mut stream, &answer).await
+}
+
+/// Writes an answer.
+async fn answered(stream: &mut UnixStream, answer: &Answer<Value>) -> Result<()> {
+    let mut text = serde_json::to_vec(answer)?;
     text.push(b'\n');
     stream.write_all(&text).await?;
     Ok(())

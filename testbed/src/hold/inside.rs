@@ -5,12 +5,14 @@
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 
 use anyhow::{Context, Result};
+use hamp::daemon::{Failure, exit};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
@@ -56,16 +58,23 @@ pub fn run(host: &HostAbout, command: &[String]) -> Result<u8> {
 
 /// Enters all namespaces of the host; those of processes are for our children only.
 fn enter(host: &HostAbout) -> Result<()> {
-    let open = |name: &str| File::open(format!("/proc/{}/ns/{name}", host.pid));
+    let open = |name: &str| {
+        let opened = File::open(format!("/proc/{}/ns/{name}", host.pid));
+        opened.map_err(|error| match error.kind() {
+            // Not a file that this machine lacks: the host's first process is dead.
+            ErrorKind::NotFound => Failure::new(exit::FAILED, "it has ended").into(),
+            _ => anyhow::Error::from(error),
+        })
+    };
     // Inside of the first one the paths of the others mean something else.
-    let user = open("user").context("it has ended")?;
+    let user = open("user")?;
     let rest = ["net", "uts", "ipc", "pid", "mnt"].map(open);
     let same = user.metadata()?.ino() == std::fs::metadata("/proc/self/ns/user")?.ino();
     if !same {
         setns(user, CloneFlags::CLONE_NEWUSER).context("user namespace")?;
     }
     for namespace in rest {
-        setns(namespace.context("it has ended")?, CloneFlags::empty())?;
+        setns(namespace?, CloneFlags::empty())?;
     }
     Ok(())
 }
@@ -116,7 +125,7 @@ pub(crate) fn become_command(mut words: impl Iterator<Item = OsString>) -> u8 {
     let error = Command::new(&program).args(words).exec();
     eprintln!("hamp-lab: {}: {error}", program.display());
     match error.kind() {
-        std::io::ErrorKind::NotFound => NOT_FOUND,
+        ErrorKind::NotFound => NOT_FOUND,
         _ => NOT_RUN,
     }
 }
