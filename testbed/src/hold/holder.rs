@@ -20,6 +20,7 @@ use super::names::{Found, address, own_uid};
 use super::start::Order;
 use super::talk::{About, Answer, HostAbout, LINE, Request, hear, say};
 use crate::lab::HAMP;
+use crate::script::agree;
 use crate::topology::Kind;
 use crate::{Lab, Privilege, Topology, check, enter, wait};
 
@@ -28,6 +29,8 @@ pub(crate) const HOLD_ARGUMENT: &str = "__hold";
 
 /// How long hamp may take until it answers in all hosts.
 const START: Duration = Duration::from_secs(20);
+/// How long hosts may take to agree on owners, beyond two dead times.
+const AGREE: Duration = Duration::from_secs(2);
 /// How long who connects may take to say what is wanted.
 const ASK: Duration = Duration::from_secs(5);
 /// How long requests that run may take at the end.
@@ -101,6 +104,12 @@ fn begin() -> Result<(Held, UnixListener)> {
     let lab = Lab::new(&topology)?;
     lab.start()?;
     runs(&lab)?;
+    // So that the first command finds members. Hosts that are not meant to hear one another never
+    // agree, so it ends without an error too.
+    let dead = agree::dead(lab.topology())?;
+    if !dead.is_zero() {
+        let _ = lab.agree(dead * 2 + AGREE);
+    }
     let since = Instant::now();
     let held = Held {
         lab,

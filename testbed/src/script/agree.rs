@@ -10,9 +10,6 @@ use serde_json::Value;
 use crate::topology::{Kind, Topology};
 use crate::{Host, Lab, wait};
 
-/// How long hosts may take to agree, beyond five dead times.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-
 /// The configuration of every node that runs hamp.
 pub(super) fn configs(topology: &Topology) -> Result<BTreeMap<usize, Config>> {
     let mut configs = BTreeMap::new();
@@ -50,19 +47,26 @@ pub(super) fn segments(topology: &Topology) -> Vec<usize> {
 /// how many members serve it without draining.
 type Seen = BTreeMap<String, (String, usize)>;
 
-/// Waits until all daemons of a lab answer, and those on one segment agree on the owner of every
-/// prefix and know all members that the configurations name.
-pub(super) fn wait(lab: &Lab, dead: Duration) -> Result<()> {
-    let configs = configs(lab.topology())?;
-    let segments = segments(lab.topology());
-    wait::until_ok(
-        "all hosts to agree on an owner",
-        dead * 5 + PATIENCE,
-        || {
+impl Lab {
+    /// Waits until every hamp of the lab answers, and those on one segment agree on the owner of
+    /// every prefix and know all members that the configurations name.
+    ///
+    /// # Errors
+    /// They do not in this time; what the first of them sees.
+    pub fn agree(&self, limit: Duration) -> Result<()> {
+        let configs = configs(self.topology())?;
+        let segments = segments(self.topology());
+        wait::until_ok("all hosts to agree on an owner", limit, || {
             wait::go_on()?;
-            agreed(lab, &configs, &segments)
-        },
-    )
+            agreed(self, &configs, &segments)
+        })
+    }
+}
+
+/// The longest dead time of the hosts that run hamp; zero where none does.
+pub(crate) fn dead(topology: &Topology) -> Result<Duration> {
+    let configs = configs(topology)?;
+    Ok(configs.values().map(Config::dead).max().unwrap_or_default())
 }
 
 fn agreed(lab: &Lab, configs: &BTreeMap<usize, Config>, segments: &[usize]) -> Result<()> {

@@ -7,12 +7,15 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
 use super::play::Stage;
-use super::{Action, Manner, Script, agree};
+use super::{Action, Manner, Script};
 use crate::capture::{Capture, Captured, Stamp};
 use crate::lab::HAMP;
 use crate::load::{Ended, Load, Stream};
 use crate::report::Request;
 use crate::{Lab, Process, wait};
+
+/// How long hosts may take to agree, beyond five dead times.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The lab that a script is played in.
 pub(super) struct Kernel {
@@ -67,7 +70,7 @@ impl Stage for Kernel {
 
     fn begin(&mut self) -> Result<()> {
         self.lab.start()?;
-        agree::wait(&self.lab, self.dead)?;
+        self.lab.agree(self.dead * 5 + PATIENCE)?;
         for (host, streams) in &self.clients {
             let load = Load::start(self.lab.host(host), streams.clone(), &self.ended)?;
             self.loads.push(load);

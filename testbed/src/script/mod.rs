@@ -11,7 +11,7 @@
 //! hosts agree, `audience` who follows a script, [`events`] a record in words, [`compare`] the same
 //! script in both worlds.
 
-mod agree;
+pub(crate) mod agree;
 mod audience;
 pub mod compare;
 pub mod events;
