@@ -342,7 +342,10 @@ impl Host {
                 .stdout(file.try_clone()?)
                 .stderr(file)
                 .process_group(0);
-            Ok(command.spawn()?)
+            let program = command.get_program().to_owned();
+            command
+                .spawn()
+                .with_context(|| program.display().to_string())
         })?;
         let child = child.with_context(|| format!("start {name} on {}", self.name))?;
         Ok((child, log))

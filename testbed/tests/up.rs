@@ -631,3 +631,18 @@ fn a_dead_host_and_a_question_that_makes_no_sense_are_told() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn a_program_that_is_not_there_is_named() -> Result<()> {
+    skippable(|| {
+        let name = format!("none-{}", std::process::id());
+        let lab = "[host.a]\nprograms = { web = \"/nonexistent/httpd -f\" }\n";
+        let output = feed(command(&["up", "-", "--name", &name]), lab);
+        if code(&output) == 77 {
+            return Err(skip(said(&output)));
+        }
+        let text = "start web on a: /nonexistent/httpd: ";
+        ensure!(said(&output).contains(text), "{}", said(&output));
+        Ok(())
+    })
+}
