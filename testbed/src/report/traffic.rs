@@ -223,8 +223,7 @@ mod tests {
         assert_eq!(traffic.between(Stamp(2_000_000), Stamp(u64::MAX)).len(), 1);
     }
 
-    #[test]
-    fn a_frame_for_one_host_that_a_switch_gives_to_others_reaches_nobody() {
+    fn syn() -> Vec<u8> {
         let mut bytes = Vec::new();
         etherparse::PacketBuilder::ethernet2([2, 0, 0, 0, 0, 0], [2, 0, 0, 0, 0, 1])
             .ipv4([10, 0, 0, 1], [198, 18, 0, 1], 64)
@@ -232,19 +231,19 @@ mod tests {
             .syn()
             .write(&mut bytes, &[])
             .unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_frame_for_one_host_that_a_switch_gives_to_others_reaches_nobody() {
+        let bytes = syn();
         let traffic = Traffic::of(&captured(&[(1, 0, true, &bytes), (2, 2, false, &bytes)]));
         assert!(traffic.sent[0].to.is_empty(), "{:?}", traffic.sent[0].to);
     }
 
     #[test]
     fn a_checksum_that_comes_later_makes_no_other_frame() {
-        let mut bytes = Vec::new();
-        etherparse::PacketBuilder::ethernet2([2, 0, 0, 0, 0, 0], [2, 0, 0, 0, 0, 1])
-            .ipv4([10, 0, 0, 1], [198, 18, 0, 1], 64)
-            .tcp(4000, 80, 1, 1)
-            .syn()
-            .write(&mut bytes, &[])
-            .unwrap();
+        let bytes = syn();
         let mut without = bytes.clone();
         without[50..52].fill(0);
         let traffic = Traffic::of(&captured(&[(1, 0, true, &without), (2, 1, false, &bytes)]));

@@ -63,10 +63,11 @@ impl Lab {
     }
 }
 
-/// The longest dead time of the hosts that run hamp; zero where none does.
-pub(crate) fn dead(topology: &Topology) -> Result<Duration> {
+/// The longest hello interval and dead time of the hosts that run hamp; zero where none does.
+pub(crate) fn timing(topology: &Topology) -> Result<(Duration, Duration)> {
     let configs = configs(topology)?;
-    Ok(configs.values().map(Config::dead).max().unwrap_or_default())
+    let longest = |of: fn(&Config) -> Duration| configs.values().map(of).max().unwrap_or_default();
+    Ok((longest(Config::hello), longest(Config::dead)))
 }
 
 fn agreed(lab: &Lab, configs: &BTreeMap<usize, Config>, segments: &[usize]) -> Result<()> {

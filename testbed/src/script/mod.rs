@@ -251,11 +251,6 @@ impl Script {
 
     /// The longest hello interval and dead time of the hosts that run hamp.
     pub fn timing(&self) -> Result<(Duration, Duration)> {
-        let (mut hello, mut dead) = (Duration::ZERO, Duration::ZERO);
-        for config in agree::configs(&self.topology)?.into_values() {
-            hello = hello.max(config.hello());
-            dead = dead.max(config.dead());
-        }
-        Ok((hello, dead))
+        agree::timing(&self.topology)
     }
 }
