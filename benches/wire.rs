@@ -40,6 +40,7 @@ fn report(records: u8) -> Message {
             mac: MAC,
             hello_interval: Duration::from_secs(1),
             dead_hellos: 3,
+            router: false,
             chain: ChainParameters {
                 end: [1; 16],
                 base: 0,

@@ -209,6 +209,40 @@ fn more_records_than_a_datagram_holds_arrive_in_parts() {
     assert_eq!(known(&net).len(), 202);
 }
 
+/// A report of thousands of records leaves time to take it in.
+#[test]
+fn a_long_report_goes_out_in_bursts() {
+    let mut net = Net::new(7);
+    let host = net.add(1, SECOND, false);
+    net.add(2, SECOND, false);
+    for number in 0..4_000 {
+        net.join(host, &format!("2001:2:0:1546::{number:x}"));
+    }
+    net.run_for(3 * SECOND);
+    assert_eq!(known(&net).len(), 4_000);
+    let mut sent: Vec<_> = net
+        .messages_since(Instant::ZERO)
+        .into_iter()
+        .filter_map(|(at, _, message)| match message {
+            Message::Statement { statement, .. } => Some((at, statement)),
+            _ => None,
+        })
+        .collect();
+    sent.dedup();
+    let StatementKind::Full { part: 0, parts } = sent[0].1.kind else {
+        panic!("{:?}", sent[0])
+    };
+    assert!(parts > 64);
+    sent.truncate(parts.into());
+    for (first, next) in sent.iter().zip(&sent[64..]) {
+        //= docs/spec/membership.md#transport
+        //= type=test
+        //# A sender MUST NOT send more than 64 messages of a full report at once, nor the next 64
+        //# within 10 ms.
+        assert!(next.0 >= first.0 + 10 * MILLI);
+    }
+}
+
 // ===== Header =====
 
 #[test]
@@ -662,6 +696,7 @@ fn query(target: MemberId, nonce: u8, max_response: Duration) -> Message {
             nonce: [nonce; 8],
             max_response,
             refresh: false,
+            anchor: false,
             interval: Duration::ZERO,
             options: Vec::new(),
         },
@@ -718,8 +753,8 @@ fn a_query_is_answered_in_full_within_the_maximum_response() {
         let answers = answers(&net, since);
         //= docs/spec/membership.md#query
         //= type=test
-        //# A member MUST answer a query to it or to everybody with a full report, at a random time within the
-        //# maximum response.
+        //# A member MUST answer a query to it or to everybody at a random time within the maximum response:
+        //# with an anchor where that is enough for all it answers, else with a full report.
         assert_eq!(answers.len(), 1);
         assert_eq!(answers[0].1, [[5; 8]]);
         let delay = answers[0].0.saturating_duration_since(since);
@@ -728,6 +763,43 @@ fn a_query_is_answered_in_full_within_the_maximum_response() {
     }
     // The same host in the same state draws the same numbers, so a few rounds coincide.
     assert!(!delays.contains(&LATENCY), "not at once");
+}
+
+#[test]
+fn an_anchor_answers_those_who_ask_for_no_more() {
+    for full in [false, true] {
+        let mut net = pair();
+        let since = net.now();
+        let asker = host_state(77);
+        for (nonce, anchor) in [(5, true), (6, !full)] {
+            let mut asked = query(MemberId::EVERYBODY, nonce, 100 * MILLI);
+            if let Message::Query { query, .. } = &mut asked {
+                query.anchor = anchor;
+            }
+            let source = asker.ipv4.unwrap().into();
+            net.inject(&frame::message(asker.mac, source, &asked.encode()));
+        }
+        net.run_for(SECOND);
+        let kind = |(_, host, message): (Instant, usize, Message)| match message {
+            Message::Statement { statement, .. } if host == 0 => {
+                let nonces = MessageOption::Nonces(vec![[5; 8], [6; 8]]);
+                assert_eq!(statement.options, [nonces]);
+                Some(statement.kind)
+            }
+            _ => None,
+        };
+        let mut kinds: Vec<_> = net
+            .messages_since(since)
+            .into_iter()
+            .filter_map(kind)
+            .collect();
+        kinds.dedup();
+        //= docs/spec/membership.md#query
+        //= type=test
+        //# A member MUST answer a query to it or to everybody at a random time within the maximum response:
+        //# with an anchor where that is enough for all it answers, else with a full report.
+        assert_eq!(kinds, [if full { FULL } else { StatementKind::Anchor }]);
+    }
 }
 
 #[test]

@@ -49,6 +49,7 @@ fn report(number: u8, prefixes: impl Iterator<Item = String>) -> Statement {
         mac: state.mac,
         hello_interval: Duration::from_secs(1),
         dead_hellos: 3,
+        router: false,
         chain: ChainParameters {
             end: [0; 16],
             base: 0,

@@ -77,19 +77,14 @@ impl RecordSet {
         self.records.is_empty()
     }
 
-    /// The first 16 bytes of the SHA-256 over the records' encodings in ascending order.
+    /// The first 16 bytes of the SHA-256 over the records' encodings, in ascending order of
+    /// family, address and prefix length.
     pub fn digest(&self) -> [u8; 16] {
-        let mut encodings: Vec<Vec<u8>> = self
-            .records
+        let mut encodings = Vec::with_capacity(28 * self.records.len());
+        self.records
             .values()
-            .map(|record| {
-                let mut bytes = Vec::with_capacity(32);
-                record.write(&mut bytes);
-                bytes
-            })
-            .collect();
-        encodings.sort_unstable();
-        crate::wire::hash(&encodings.concat())
+            .for_each(|record| record.write(&mut encodings));
+        crate::wire::hash(&encodings)
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Query {
     pub max_response: Duration,
     /// The asker is a router that lost its table: everybody reports in full.
     pub refresh: bool,
+    /// An anchor is answer enough: the asker wants the member's time, not its records.
+    pub anchor: bool,
     /// The asker is a router, and queries again at this interval; zero otherwise.
     pub interval: Duration,
     /// What else the query carries.
@@ -28,6 +30,7 @@ pub struct Query {
 
 impl Query {
     const REFRESH: u16 = 1;
+    const ANCHOR: u16 = 2;
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
         let epoch = reader.u64()?;
@@ -36,7 +39,7 @@ impl Query {
         let nonce = reader.array()?;
         let max_response = Duration::from_millis(reader.u16()?.into());
         // Flags that this version does not know are ignored, so that later ones may add some.
-        let refresh = reader.u16()? & Self::REFRESH != 0;
+        let flags = reader.u16()?;
         let interval = Duration::from_millis(reader.u32()?.into());
         let options = MessageOption::read_all(reader)?;
         Ok(Self {
@@ -45,7 +48,8 @@ impl Query {
             target,
             nonce,
             max_response,
-            refresh,
+            refresh: flags & Self::REFRESH != 0,
+            anchor: flags & Self::ANCHOR != 0,
             interval,
             options,
         })
@@ -57,7 +61,9 @@ impl Query {
         out.extend(self.target.0);
         out.extend(self.nonce);
         out.put_u16(u16::try_from(self.max_response.as_millis()).unwrap_or(u16::MAX));
-        out.put_u16(if self.refresh { Self::REFRESH } else { 0 });
+        let flags = [(self.refresh, Self::REFRESH), (self.anchor, Self::ANCHOR)];
+        let set = flags.into_iter().filter(|(set, _)| *set);
+        out.put_u16(set.fold(0, |flags, (_, flag)| flags | flag));
         out.put_u32(u32::try_from(self.interval.as_millis()).unwrap_or(u32::MAX));
         MessageOption::write_all(&self.options, out);
     }

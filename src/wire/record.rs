@@ -1,5 +1,6 @@
 //! The record: one prefix that a member serves.
 
+use core::cmp::Ordering;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
@@ -26,7 +27,7 @@ pub struct Record {
 }
 
 /// The prefix of a record, or what an address family of a later version left there.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum RecordAddress {
     /// An IPv4 or IPv6 prefix.
     Prefix(Prefix),
@@ -39,6 +40,40 @@ pub enum RecordAddress {
         /// Its address.
         address: Vec<u8>,
     },
+}
+
+impl RecordAddress {
+    /// What addresses are ordered by: family, address, prefix length.
+    fn key(&self) -> (u8, [u8; 16], &[u8], u8) {
+        match self {
+            Self::Prefix(Prefix::V4(net)) => {
+                let mut bytes = [0; 16];
+                bytes[..4].copy_from_slice(&net.addr().octets());
+                (Record::IPV4, bytes, &[], net.prefix_len())
+            }
+            Self::Prefix(Prefix::V6(net)) => {
+                (Record::IPV6, net.addr().octets(), &[], net.prefix_len())
+            }
+            Self::Unknown {
+                family,
+                prefix_len,
+                address,
+            } => (*family, [0; 16], address, *prefix_len),
+        }
+    }
+}
+
+/// The order in which a digest is taken: family, address, prefix length.
+impl Ord for RecordAddress {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl PartialOrd for RecordAddress {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// How far an announcement may be carried.

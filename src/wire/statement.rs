@@ -43,6 +43,8 @@ pub struct Statement {
     pub hello_interval: Duration,
     /// The member is dead after this many missed hellos; never zero.
     pub dead_hellos: u8,
+    /// The sender is a router on this link.
+    pub router: bool,
     /// The chain that hellos reveal.
     pub chain: ChainParameters,
     /// The records; none in an anchor.
@@ -58,9 +60,9 @@ pub enum StatementKind {
     /// not hold them.
     Full {
         /// Which part this is.
-        part: u8,
+        part: u16,
         /// How many there are; never zero.
-        parts: u8,
+        parts: u16,
     },
     /// What has changed since generation `base`.
     Delta {
@@ -85,6 +87,7 @@ pub struct ChainParameters {
 impl Statement {
     const FULL: u8 = 0;
     const DELTA: u8 = 1;
+    const ROUTER: u8 = 1;
 
     /// How long after the last sign of life the member is dead.
     pub fn dead_time(&self) -> Duration {
@@ -117,7 +120,8 @@ impl Statement {
         let ipv6 = Ipv6Addr::from(reader.array::<16>()?);
         let mac = reader.array()?;
         let dead_hellos = reader.u8()?;
-        reader.u8()?;
+        // Flags that this version does not know are ignored, so that later ones may add some.
+        let router = reader.u8()? & Self::ROUTER != 0;
         let hello_interval = Duration::from_millis(reader.u32()?.into());
         let chain = ChainParameters {
             end: reader.array()?,
@@ -152,6 +156,7 @@ impl Statement {
             mac,
             hello_interval,
             dead_hellos,
+            router,
             chain,
             records,
             options: MessageOption::read_all(reader)?,
@@ -160,9 +165,9 @@ impl Statement {
 
     fn read_records(reader: &mut Reader<'_>) -> Result<(StatementKind, Vec<Record>), Error> {
         let kind = reader.u8()?;
-        let part = reader.u8()?;
-        let parts = reader.u8()?;
         reader.u8()?;
+        let part = reader.u16()?;
+        let parts = reader.u16()?;
         let base = reader.u32()?;
         let kind = match kind {
             Self::FULL if part < parts => StatementKind::Full { part, parts },
@@ -188,7 +193,7 @@ impl Statement {
         out.extend(self.ipv6.unwrap_or(Ipv6Addr::UNSPECIFIED).octets());
         out.extend(self.mac);
         out.put_u8(self.dead_hellos);
-        out.put_u8(0);
+        out.put_u8(if self.router { Self::ROUTER } else { 0 });
         out.put_u32(u32::try_from(self.hello_interval.as_millis()).unwrap_or(u32::MAX));
         out.extend(self.chain.end);
         out.put_u32(self.chain.base);
@@ -199,9 +204,9 @@ impl Statement {
             StatementKind::Anchor => return MessageOption::write_all(&self.options, out),
         };
         out.put_u8(kind);
-        out.put_u8(part);
-        out.put_u8(parts);
         out.put_u8(0);
+        out.put_u16(part);
+        out.put_u16(parts);
         out.put_u32(base);
         // NOTE: a set of records is split so that each part fits a datagram.
         out.put_u16(u16::try_from(self.records.len()).unwrap_or(u16::MAX));

@@ -64,7 +64,7 @@ def message(kind, fields, sender=MEMBER, authentication=0, trailer=()):
     return [u(1, 0x10 | kind), u(1, authentication), u(2, length), sender] + fields
 
 
-def statement(chain_end, counter, generation, time_ms, digest):
+def statement(chain_end, counter, generation, time_ms, digest, flags=0):
     return [
         u(4, 3),  # interface
         u(8, EPOCH),
@@ -76,7 +76,7 @@ def statement(chain_end, counter, generation, time_ms, digest):
         IPV6.packed,
         MAC,
         u(1, 3),  # dead after three hellos
-        u(1, 0),
+        u(1, flags),  # 1: a router
         u(4, 1000),  # hello interval, ms
         chain_end,
         u(4, 0),  # the chain's first index
@@ -97,11 +97,11 @@ def option(kind, value):
 
 
 def full(records):
-    return [u(1, 0), u(1, 0), u(1, 1), u(1, 0), u(4, 0), u(2, len(records))] + records
+    return [u(1, 0), u(1, 0), u(2, 0), u(2, 1), u(4, 0), u(2, len(records))] + records
 
 
 def delta(base, records):
-    return [u(1, 1), u(1, 0), u(1, 1), u(1, 0), u(4, base), u(2, len(records))] + records
+    return [u(1, 1), u(1, 0), u(2, 0), u(2, 1), u(4, base), u(2, len(records))] + records
 
 
 SECRET = bytes(range(16))
@@ -146,6 +146,11 @@ GOLDEN = {
     "query-one": ("A query to one member, with a nonce to prove the answer fresh.",
         frame6(message(4, [u(8, EPOCH), u(4, 2), MEMBER, NONCE, u(2, 50), u(2, 0), u(4, 0)],
             sender=ASKER))),
+    "report-router": ("A router without a member of its own: the router flag and no record.",
+        frame6(message(1, statement(END, 1, 1, 0, DIGEST, flags=1) + full([])))),
+    "query-anchor": ("A querier's general query: an anchor is answer enough.",
+        frame4(message(4, [u(8, EPOCH), u(4, 3), bytes(16), NONCE, u(2, 10000), u(2, 2),
+            u(4, 125000)], sender=ASKER))),
     "unknown-type": ("Message type 15: ignored.", frame4(message(15, [b"later"]))),
     "unknown-authentication": ("Authentication type 9: ignored.",
         frame4(message(1, [b"unreadable without knowing the trailer"], authentication=9))),

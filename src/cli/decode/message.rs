@@ -46,7 +46,7 @@ pub fn tell(message: &Message) -> String {
 fn tell_statement(statement: &Statement) -> String {
     let what = match statement.kind {
         StatementKind::Full { parts: 1, .. } => "report".to_owned(),
-        StatementKind::Full { part, parts } => format!("report {}/{parts}", u16::from(part) + 1),
+        StatementKind::Full { part, parts } => format!("report {}/{parts}", u32::from(part) + 1),
         StatementKind::Delta { base } => format!("change since generation {base}"),
         StatementKind::Anchor => "anchor".to_owned(),
     };

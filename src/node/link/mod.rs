@@ -325,6 +325,7 @@ impl Link {
             nonce,
             max_response: MAX_RESPONSE.min(self.timing.hello / 4),
             refresh: false,
+            anchor: false,
             interval: Duration::ZERO,
             options: Vec::new(),
         };
@@ -407,5 +408,6 @@ fn identity(link: LinkId, state: &LinkState, name: &str) -> Identity {
         ipv4: state.ipv4,
         ipv6: state.ipv6,
         mtu: state.mtu,
+        sealing: 0,
     }
 }

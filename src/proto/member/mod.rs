@@ -23,7 +23,9 @@ use super::record_set::RecordSet;
 use super::{Reason, Timing, earliest};
 use crate::addr::Prefix;
 use crate::time::{Duration, Instant};
-use crate::wire::{ChainId, Hello, MemberId, Query, Record, RecordAddress, Statement};
+use crate::wire::{
+    ChainId, Hello, MemberId, Query, Record, RecordAddress, Statement, StatementKind,
+};
 
 /// How long a member listens before it reports for the first time.
 pub const LISTEN: Duration = Duration::from_millis(500);
@@ -33,6 +35,11 @@ pub const DRAIN: Duration = Duration::from_secs(1);
 pub const ROBUSTNESS: u8 = 2;
 /// A report is repeated at a random time within this span (RFC 3376 §8.11).
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Messages that a full report puts on the link at once; the next follow after [`PART_PAUSE`], so
+/// that no receiver's buffer has to hold a report of thousands of records.
+const BURST: usize = 64;
+/// The pause between the bursts of a full report.
+const PART_PAUSE: Duration = Duration::from_millis(10);
 /// Nonces that one answer carries at most.
 const MAX_NONCES: usize = 32;
 
@@ -51,6 +58,8 @@ pub struct Identity {
     pub ipv6: Option<core::net::Ipv6Addr>,
     /// The link's MTU in bytes.
     pub mtu: u16,
+    /// Bytes that authentication adds to each statement: a certificate and a signature.
+    pub sealing: u16,
 }
 
 /// What the member has to say.
@@ -97,6 +106,7 @@ pub struct Member {
     timing: Timing,
     secret: [u8; 32],
     phase: Phase,
+    router: bool,
     epoch: u64,
     born: Instant,
     counter: u32,
@@ -121,6 +131,13 @@ pub struct Member {
     answer_at: Option<Instant>,
     answered: Option<Instant>,
     nonces: Vec<[u8; 8]>,
+    /// One of the queries to be answered asks for records.
+    answer_in_full: bool,
+    /// What is left of a full report, and when it goes on.
+    parts: VecDeque<(StatementKind, Vec<Record>)>,
+    parts_at: Instant,
+    /// The nonces that the parts answer.
+    parts_answer: Vec<[u8; 8]>,
     /// The nonces of the last queries, to know their second copies by; at most [`MAX_NONCES`].
     asked: VecDeque<[u8; 8]>,
     speech: VecDeque<Speech>,
@@ -136,6 +153,7 @@ impl Member {
             timing,
             secret,
             phase: Phase::Idle,
+            router: false,
             epoch,
             born: Instant::ZERO,
             counter: 0,
@@ -156,6 +174,10 @@ impl Member {
             answer_at: None,
             answered: None,
             nonces: Vec::new(),
+            answer_in_full: false,
+            parts: VecDeque::new(),
+            parts_at: Instant::ZERO,
+            parts_answer: Vec::new(),
             asked: VecDeque::new(),
             speech: VecDeque::new(),
             events: VecDeque::new(),
@@ -165,6 +187,32 @@ impl Member {
     /// Who the member is.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Speaks as a router of the link from now on, or no longer. A router lives and says so even
+    /// when it serves nothing.
+    ///
+    /// Returns whether the member starts to listen, so that its host should ask who is there.
+    pub fn set_router(&mut self, now: Instant, router: bool) -> bool {
+        if self.router == router {
+            return false;
+        }
+        self.router = router;
+        match self.phase {
+            Phase::Active => {
+                self.base = None;
+                self.unpublished = true;
+            }
+            Phase::Idle if router => self.listen(now),
+            Phase::Listening { .. } if self.is_mute() => self.phase = Phase::Idle,
+            _ => return false,
+        }
+        self.phase != Phase::Active && router
+    }
+
+    /// Whether the member has nothing to say: it is no router and serves nothing.
+    fn is_mute(&self) -> bool {
+        self.records.is_empty() && !self.router
     }
 
     /// What the member serves, or will once it has listened.
@@ -180,7 +228,7 @@ impl Member {
     /// Whether nothing is left to do: nothing served, nothing to repeat.
     pub fn is_idle(&self) -> bool {
         let said = self.repeats == 0 && !self.unpublished;
-        self.records.is_empty() && (said || self.phase == Phase::Down)
+        self.is_mute() && (said || self.phase == Phase::Down)
     }
 
     /// The phase's name, for `status`.
@@ -257,6 +305,7 @@ impl Member {
                 self.hello_at = None;
                 self.repeat_at = None;
                 self.answer_at = None;
+                self.parts.clear();
             }
             (Some(identity), Phase::Down) => {
                 self.identity = identity;
@@ -298,11 +347,12 @@ impl Member {
             return Err(Reason::RateLimited);
         }
         self.nonces.push(query.nonce);
+        self.answer_in_full |= !query.anchor;
         self.asked.truncate(MAX_NONCES - 1);
         self.asked.push_front(query.nonce);
         //= docs/spec/membership.md#query
-        //# A member MUST answer a query to it or to everybody with a full report, at a random time
-        //# within the maximum response.
+        //# A member MUST answer a query to it or to everybody at a random time within the maximum
+        //# response: with an anchor where that is enough for all it answers, else with a full report.
         self.answer_by(now + random.span(query.max_response));
         Ok(())
     }
@@ -348,6 +398,11 @@ impl Member {
         if due(self.hello_at) {
             self.hello(now);
         }
+        self.say_parts(now);
+        // What is being said in parts is said to its end first.
+        if !self.parts.is_empty() {
+            return;
+        }
         if due(self.repeat_at) {
             self.report_changes(now);
             self.repeats = self.repeats.saturating_sub(1);
@@ -359,7 +414,7 @@ impl Member {
         if due(self.answer_at) {
             self.answer_at = None;
             self.answered = Some(now);
-            self.report_all(now);
+            self.answer(now);
         }
     }
 
@@ -372,17 +427,15 @@ impl Member {
             Phase::Listening { until } => Some(until),
             _ => None,
         };
-        let unplanned = self.repeats > 0 && self.repeat_at.is_none();
+        let unplanned = self.repeats > 0 && self.repeat_at.is_none() && self.parts.is_empty();
         let waiting = (unplanned || self.unpublished).then_some(Instant::ZERO);
         let drained = self.draining.values().min().copied();
-        earliest([
-            listening,
-            drained,
-            self.hello_at,
-            self.repeat_at,
-            waiting,
-            self.answer_at,
-        ])
+        let next = if self.parts.is_empty() {
+            earliest([self.repeat_at, self.answer_at])
+        } else {
+            Some(self.parts_at)
+        };
+        earliest([listening, drained, self.hello_at, waiting, next])
     }
 
     /// What the member has to say, oldest first.
@@ -415,6 +468,8 @@ impl Member {
         self.repeats = 0;
         self.answer_at = None;
         self.nonces.clear();
+        self.answer_in_full = false;
+        self.parts.clear();
         self.speech.clear();
         // What was being drained has been drained by now.
         let draining: Vec<_> = core::mem::take(&mut self.draining).into_keys().collect();
@@ -423,7 +478,7 @@ impl Member {
             self.events.push_back(MemberEvent::Withdraw(prefix));
         }
         self.phase = Phase::Idle;
-        if !self.records.is_empty() {
+        if !self.is_mute() {
             self.events.push_back(MemberEvent::Rejoined);
             self.listen(now);
         }
@@ -446,7 +501,7 @@ impl Member {
         self.events.push_back(MemberEvent::Withdraw(prefix));
         match self.phase {
             Phase::Active => self.change(record),
-            Phase::Listening { .. } if self.records.is_empty() => self.phase = Phase::Idle,
+            Phase::Listening { .. } if self.is_mute() => self.phase = Phase::Idle,
             _ => {}
         }
     }

@@ -1,14 +1,17 @@
 //! What the member says: reports, anchors and hellos, and when it repeats them.
 
-use super::{Live, MAX_NONCES, Member, MemberEvent, Phase, REPORT_INTERVAL, ROBUSTNESS, Speech};
+use super::{
+    BURST, Live, MAX_NONCES, Member, MemberEvent, PART_PAUSE, Phase, REPORT_INTERVAL, ROBUSTNESS,
+    Speech,
+};
 use crate::proto::chain::Chain;
 use crate::proto::random::Random;
 use crate::time::Instant;
 use crate::wire::{ChainValue, Hello, MessageOption, Record, Statement, StatementKind};
 
-/// Bytes of a datagram that are not records: IPv6 and UDP headers, fixed fields, a nonces option
-/// and the longest trailer.
-const OVERHEAD: usize = 48 + 160 + 4 + 8 * MAX_NONCES + 64;
+/// Bytes of a datagram that are not records: IPv6 and UDP headers, fixed fields and a nonces
+/// option; what authentication adds comes on top.
+const OVERHEAD: usize = 48 + 160 + 4 + 8 * MAX_NONCES;
 
 impl Member {
     /// Notes that the next generation differs from the last by `record`. It is published with
@@ -25,6 +28,7 @@ impl Member {
     /// Makes a new generation, and says how it differs from the last.
     pub(super) fn publish(&mut self, now: Instant) {
         self.unpublished = false;
+        self.parts.clear();
         self.generation += 1;
         self.digest = self.records.digest();
         let index = self.index(now);
@@ -46,7 +50,7 @@ impl Member {
         self.repeat_at = None;
         self.base = None;
         self.changes.clear();
-        if self.records.is_empty() && self.phase == Phase::Active {
+        if self.is_mute() && self.phase == Phase::Active {
             self.phase = Phase::Idle;
             self.hello_at = None;
         }
@@ -99,25 +103,54 @@ impl Member {
         self.say(now, statement);
     }
 
-    /// All records, in as many parts as the link needs; the first carries the nonces answered.
+    /// What the collected queries ask for.
+    pub(super) fn answer(&mut self, now: Instant) {
+        if core::mem::take(&mut self.answer_in_full) {
+            return self.report_all(now);
+        }
+        let Some(live) = &self.chain else { return };
+        let mut statement = self.statement(now, StatementKind::Anchor, Vec::new(), live);
+        statement.options = answers(&core::mem::take(&mut self.nonces));
+        self.say(now, statement);
+    }
+
+    /// All records, in as many parts as the link needs; each carries the nonces answered, since
+    /// any of them may be the first to arrive.
     pub(super) fn report_all(&mut self, now: Instant) {
         let parts = self.split(self.records.iter());
-        let count = u8::try_from(parts.len()).unwrap_or(u8::MAX);
-        for (part, records) in (0..count).zip(parts) {
+        // NOTE: more records than fill 65,535 datagrams are refused when they are joined.
+        let count = u16::try_from(parts.len()).unwrap_or(u16::MAX);
+        let kinds = (0..count).map(|part| StatementKind::Full { part, parts: count });
+        self.parts = kinds.zip(parts).collect();
+        self.parts_at = now;
+        self.answer_in_full = false;
+        self.parts_answer = core::mem::take(&mut self.nonces);
+        self.say_parts(now);
+    }
+
+    /// The next parts of a full report, when it is time for them.
+    pub(super) fn say_parts(&mut self, now: Instant) {
+        if self.parts.is_empty() || now < self.parts_at {
+            return;
+        }
+        //= docs/spec/membership.md#transport
+        //# A sender MUST NOT send more than 64 messages of a full report at once, nor the next 64
+        //# within 10 ms.
+        self.parts_at = now + PART_PAUSE;
+        for _ in 0..BURST {
             let Some(live) = &self.chain else { return };
-            let kind = StatementKind::Full { part, parts: count };
+            let Some((kind, records)) = self.parts.pop_front() else {
+                return;
+            };
             let mut statement = self.statement(now, kind, records, live);
-            let nonces = core::mem::take(&mut self.nonces);
-            if !nonces.is_empty() {
-                statement.options.push(MessageOption::Nonces(nonces));
-            }
+            statement.options = answers(&self.parts_answer);
             self.say(now, statement);
         }
     }
 
     fn split<'a>(&self, records: impl Iterator<Item = &'a Record>) -> Vec<Vec<Record>> {
         let room = usize::from(self.identity.mtu)
-            .saturating_sub(OVERHEAD)
+            .saturating_sub(OVERHEAD + usize::from(self.identity.sealing))
             .max(64);
         let mut parts = vec![Vec::new()];
         let mut left = room;
@@ -158,6 +191,7 @@ impl Member {
             mac: self.identity.mac,
             hello_interval: self.timing.hello,
             dead_hellos: self.timing.dead_hellos,
+            router: self.router,
             chain: live.chain.parameters(),
             records,
             options: Vec::new(),
@@ -195,4 +229,10 @@ impl Member {
     pub(super) fn hello_time(&self, index: u32) -> Instant {
         self.born + self.timing.hello * index
     }
+}
+
+/// The option that names the queries answered.
+fn answers(nonces: &[[u8; 8]]) -> Vec<MessageOption> {
+    let option = MessageOption::Nonces(nonces.to_vec());
+    (!nonces.is_empty()).then_some(option).into_iter().collect()
 }

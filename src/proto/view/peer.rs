@@ -28,7 +28,7 @@ pub struct Peer {
     pub(super) anchor: (Instant, Duration),
     pub(super) records: RecordSet,
     /// Parts of a full report that is still incomplete, and its generation.
-    pub(super) parts: (u32, BTreeMap<u8, Vec<Record>>),
+    pub(super) parts: (u32, BTreeMap<u16, Vec<Record>>),
     pub(super) heard: Instant,
     /// When a hello had a wrong value last.
     pub(super) wrong_at: Option<Instant>,
@@ -152,8 +152,10 @@ impl Peer {
                     self.parts = (statement.generation, BTreeMap::new());
                 }
                 let collected = &mut self.parts.1;
-                let held: usize = collected.values().map(Vec::len).sum();
-                if held + statement.records.len() > limit {
+                // An empty part takes place too.
+                let held: usize = collected.values().map(|part| part.len().max(1)).sum();
+                let more = statement.records.len();
+                if held + more.max(usize::from(parts > 1)) > limit {
                     return Err(Reason::TableFull);
                 }
                 collected.insert(part, statement.records.clone());
