@@ -11,13 +11,13 @@ mod wire;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
 use crate::host::{Host, Starting};
 use crate::impair::Links;
 use crate::process::Process;
-use crate::topology::Topology;
+use crate::topology::{Clock, Topology};
 
 pub(crate) use wire::{carries, ip, tc};
 
@@ -69,6 +69,13 @@ impl Lab {
         topology
             .check()
             .with_context(|| format!("topology {}", topology.name))?;
+        if let Some(node) = topology.nodes.iter().find(|n| n.clock != Clock::default()) {
+            bail!(
+                "{} has a clock of its own: only the simulator has such clocks, all hosts of a lab \
+                 have the machine's",
+                node.name
+            );
+        }
         crate::enter::must_be_entered()?;
         let began = Instant::now();
         let starting: Vec<_> = topology

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use hamp::node::{Change, Event};
+use hamp::proto::What;
 use hamp::time::Instant;
 use testbed::capture::Frame;
 use testbed::sim::{Happened, SWITCHING, Sim};
@@ -475,6 +476,76 @@ fn mistakes_are_named() -> Result<()> {
         .hamp(text);
     assert!(format!("{:#}", Sim::new(&wrong, 1).unwrap_err()).contains("h has no eth5"));
     Ok(())
+}
+
+/// Two hosts that serve the same, of which the second has this clock.
+fn with_clock(ppm: i32, ahead_ms: u64) -> Topology {
+    let lan = Topology::new("clocks").switch("sw");
+    let lan = lan.host("a").link("sw", &["10.0.0.1/24"]).hamp(SERVE);
+    let lan = lan.host("b").link("sw", &["10.0.0.2/24"]).hamp(SERVE);
+    lan.clock(ppm, ahead_ms)
+}
+
+/// How many hellos `host` sends while `span` passes.
+fn hellos(sim: &mut Sim, host: &str, span: Duration) -> Result<u64> {
+    let sent = |sim: &Sim| -> Result<u64> {
+        let node = sim.node(host)?.expect("it runs");
+        let sent = node
+            .counters()
+            .sent()
+            .find(|(what, _)| *what == What::Hello);
+        Ok(sent.map_or(0, |(_, count)| count))
+    };
+    let before = sent(sim)?;
+    sim.run_for(span);
+    Ok(sent(sim)? - before)
+}
+
+#[test]
+fn a_host_lives_by_its_own_clock() -> Result<()> {
+    for (ppm, expected) in [(0, 1000), (200, 1000), (100_000, 1100), (-100_000, 900)] {
+        let mut sim = Sim::new(&with_clock(ppm, 0), 1)?;
+        sim.run_for(10 * SECOND);
+        assert_eq!(hellos(&mut sim, "b", 1000 * SECOND)?, expected, "{ppm} ppm");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_clock_can_be_steered_and_never_jumps() -> Result<()> {
+    let mut sim = Sim::new(&with_clock(100_000, 0), 1)?;
+    sim.run_for(10 * SECOND);
+    assert_eq!(hellos(&mut sim, "b", 100 * SECOND)?, 110);
+    let shown = sim.act("b", |_, now| now)?;
+    assert_eq!(shown, Instant::from_millis(121_000));
+    sim.set_clock("b", -100_000)?;
+    assert_eq!(sim.act("b", |_, now| now)?, shown);
+    assert_eq!(hellos(&mut sim, "b", 100 * SECOND)?, 90);
+    assert_eq!(sim.act("b", |_, now| now)?, shown + 90 * SECOND);
+    // What is planned by a slow clock comes earlier when it is fast.
+    sim.set_clock("b", 100_000)?;
+    assert_eq!(hellos(&mut sim, "b", 100 * SECOND)?, 110);
+    assert!(sim.set_clock("b", 100_001).is_err());
+    assert_eq!(sim.now(), Instant::from_millis(310_000));
+    Ok(())
+}
+
+#[test]
+fn a_host_that_has_run_for_a_year_is_no_other_member() -> Result<()> {
+    let mut sim = Sim::new(&with_clock(0, 365 * 86_400_000), 1)?;
+    sim.run_for(4 * SECOND);
+    let first = sim.owner(V4)?.expect("one of them").to_owned();
+    sim.kill(&first)?;
+    sim.run_for(DEAD + SLACK);
+    let second = sim.owner(V4)?.expect("the other");
+    assert_ne!(first, second);
+    Ok(())
+}
+
+#[test]
+fn a_lab_in_the_kernel_has_no_clocks_of_its_own() {
+    let refused = testbed::Lab::new(&with_clock(1, 0)).map(drop).unwrap_err();
+    assert!(format!("{refused:#}").contains("b has a clock of its own"));
 }
 
 #[test]

@@ -116,6 +116,7 @@ fn a_description_in_rust_survives_the_way_to_toml_and_back() {
         .impaired_in(how)
         .program("odd.name", &["sh", "-c", "echo 'a b' \"$x\"\n"])
         .site("he\"re")
+        .clock(-200, 86_400_000)
         .hamp("[node]\nhello_ms = 50\n[member]\naddresses = [\"198.18.0.1\"]\n")
         .host("b")
         .hamp("")
@@ -198,6 +199,11 @@ fn what_cannot_be_built_names_its_line_and_key() {
             "links = [\n{ to = \"lan\" },\n{ to = \"lan\", addresses = [\n\"10.0.0.1\"] }]",
             "t.toml:6: host.a.links[1].addresses[0]: ",
             "like 10.0.0.1/24",
+        ),
+        (
+            "clock = { ppm = 200_000 }",
+            "t.toml:2: host.a: ",
+            "clock.ppm: 200000 is not within",
         ),
         (
             "links = [{ to = \"lan\", mac = \"2:0:0:0:0:1\" }]",

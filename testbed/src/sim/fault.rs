@@ -13,9 +13,10 @@ use ipnet::IpNet;
 
 use super::host::{Host, number};
 use super::machine::Machine;
-use super::{Device, Sim, instant, nanos};
+use super::{Device, Sim, nanos};
 use crate::impair::Impairment;
 use crate::load::Stream;
+use crate::topology::PPM;
 
 impl Sim {
     /// Spreads the first starts of all hosts over `span`, each at a random moment; hosts that are
@@ -55,7 +56,7 @@ impl Sim {
     /// # Errors
     /// There is no such host, it has no `hamp` text, or it runs.
     pub fn start(&mut self, host: &str) -> Result<()> {
-        let (node, now) = (self.position(host)?, self.now());
+        let (node, now) = (self.position(host)?, self.now);
         self.host_mut(node)?.start(now)?;
         self.settle(node);
         Ok(())
@@ -77,7 +78,7 @@ impl Sim {
     /// # Errors
     /// There is no such host, or hamp does not run on it.
     pub fn kill_hamp(&mut self, host: &str) -> Result<()> {
-        let (node, now) = (self.position(host)?, self.now());
+        let (node, now) = (self.position(host)?, self.now);
         ensure!(self.host_mut(node)?.kill_hamp(now), "{host} does not run");
         self.settle(node);
         Ok(())
@@ -89,7 +90,7 @@ impl Sim {
     /// # Errors
     /// There is no such host, or it does not run.
     pub fn freeze(&mut self, host: &str) -> Result<()> {
-        let (node, now) = (self.position(host)?, self.now());
+        let (node, now) = (self.position(host)?, self.now);
         ensure!(self.host_mut(node)?.freeze(now), "{host} does not run");
         self.settle(node);
         Ok(())
@@ -100,7 +101,7 @@ impl Sim {
     /// # Errors
     /// There is no such host, or it is not frozen.
     pub fn thaw(&mut self, host: &str) -> Result<()> {
-        let (node, now) = (self.position(host)?, self.now());
+        let (node, now) = (self.position(host)?, self.now);
         ensure!(self.host_mut(node)?.thaw(now), "{host} is not frozen");
         self.settle(node);
         Ok(())
@@ -121,7 +122,7 @@ impl Sim {
     pub fn carrier(&mut self, host: &str, interface: &str, up: bool) -> Result<()> {
         let port = self.port(host, interface)?;
         self.carrier[port / 2] = up;
-        let now = self.now();
+        let now = self.now;
         for port in [port, port ^ 1] {
             let (node, at) = (self.ports[port].node, self.ports[port].at);
             match &mut self.devices[node] {
@@ -141,7 +142,7 @@ impl Sim {
     /// # Errors
     /// There is no such host or interface.
     pub fn readdress(&mut self, host: &str, interface: &str, addresses: &[IpNet]) -> Result<()> {
-        let (port, now) = (self.port(host, interface)?, self.now());
+        let (port, now) = (self.port(host, interface)?, self.now);
         let (node, at) = (self.ports[port].node, self.ports[port].at);
         let host = self.host_mut(node)?;
         host.interfaces[at].addresses = addresses.to_vec();
@@ -192,6 +193,19 @@ impl Sim {
         self.groups.fill(0);
     }
 
+    /// Lets a host's clock be `ppm` parts per million too fast (slow is negative) from now on, as when
+    /// it is steered or its temperature changes; it goes on from what it shows.
+    ///
+    /// # Errors
+    /// There is no such host, or no clock is that wrong.
+    pub fn set_clock(&mut self, host: &str, ppm: i32) -> Result<()> {
+        ensure!(ppm.abs() <= PPM, "{ppm} ppm is not within -{PPM} to {PPM}");
+        let (node, now) = (self.position(host)?, self.now);
+        self.host_mut(node)?.clock.set_rate(now, ppm);
+        self.settle(node);
+        Ok(())
+    }
+
     /// Serves `prefix` (an address or `ADDRESS/LENGTH`) on a host.
     ///
     /// # Errors
@@ -213,7 +227,8 @@ impl Sim {
         self.drive(host, leaves).with_context(|| host.to_owned())
     }
 
-    /// Does something with hamp, alone on a host that acts, and whatever follows from it.
+    /// Does something with hamp, alone on a host that acts, at the time that its clock shows, and
+    /// whatever follows from it.
     ///
     /// # Errors
     /// There is no such host, it does not act, or it is a whole host.
@@ -227,8 +242,10 @@ impl Sim {
     /// # Errors
     /// There is no such host, it does not run, or has hamp alone.
     pub fn ask(&mut self, host: &str, stream: Stream) -> Result<()> {
-        let (node, now) = (self.position(host)?, self.now());
-        let machine = self.host_mut(node)?.machine.as_mut();
+        let (node, now) = (self.position(host)?, self.now);
+        let host_of = self.host_mut(node)?;
+        let now = host_of.clock.at(now);
+        let machine = host_of.machine.as_mut();
         let machine = machine.with_context(|| format!("{host} does not run"))?;
         machine.as_whole()?.apps.ask(now, host, stream);
         self.settle(node);
@@ -252,8 +269,10 @@ impl Sim {
         host: &str,
         what: impl FnOnce(&mut Machine, Instant) -> Result<T>,
     ) -> Result<T> {
-        let (node, now) = (self.position(host)?, self.now());
-        let machine = self.host_mut(node)?.acting();
+        let (node, now) = (self.position(host)?, self.now);
+        let host_of = self.host_mut(node)?;
+        let now = host_of.clock.at(now);
+        let machine = host_of.acting();
         let machine = machine.with_context(|| format!("{host} does not run, or is frozen"))?;
         let result = what(machine, now);
         self.settle(node);
@@ -282,10 +301,11 @@ impl Sim {
     /// # Errors
     /// There is no such host or interface.
     pub fn send(&mut self, host: &str, interface: &str, frame: Vec<u8>) -> Result<()> {
-        let (port, now) = (self.port(host, interface)?, self.now());
+        let (port, now) = (self.port(host, interface)?, self.now);
         let (node, at) = (self.ports[port].node, self.ports[port].at);
         let host = self.host_mut(node)?;
         let speaks = host.interfaces[at].speaks;
+        let now = host.clock.at(now);
         if let Some(machine) = host.acting().filter(|_| speaks) {
             machine.see(now, number(at), &frame);
         }
@@ -295,7 +315,7 @@ impl Sim {
     }
 
     pub(super) fn first_start(&mut self, node: usize) {
-        let now = instant(self.now);
+        let now = self.now;
         if let Device::Host(host) = &mut self.devices[node]
             && host.starts
             && host.start(now).is_ok()

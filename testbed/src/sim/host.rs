@@ -12,6 +12,7 @@ use hamp::time::Instant;
 use hamp::user::{self, Route};
 use ipnet::IpNet;
 
+use super::clock::Clock;
 use super::machine::Machine;
 use super::packet::Packet;
 use super::queue::Nanos;
@@ -212,11 +213,13 @@ pub(super) struct Host {
     pub(super) timer: Option<Nanos>,
     /// No later life has a smaller epoch.
     epoch: u64,
+    /// What time it has.
+    pub(super) clock: Clock,
 }
 
 impl Host {
     /// A host that does not run yet.
-    pub(super) fn new(about: About, interfaces: Vec<Interface>) -> Self {
+    pub(super) fn new(about: About, interfaces: Vec<Interface>, clock: Clock) -> Self {
         Self {
             starts: about.runs(),
             about,
@@ -226,6 +229,7 @@ impl Host {
             backlog: VecDeque::new(),
             timer: None,
             epoch: FIRST_EPOCH,
+            clock,
         }
     }
 
@@ -234,7 +238,8 @@ impl Host {
     }
 
     /// Begins a new life.
-    pub(super) fn start(&mut self, now: Instant) -> Result<()> {
+    pub(super) fn start(&mut self, at: Nanos) -> Result<()> {
+        let now = self.clock.at(at);
         if self.machine.is_some() && self.hamp != Hamp::Dead {
             bail!("{} runs already", self.name());
         }
@@ -251,7 +256,7 @@ impl Host {
         }
         self.starts = false;
         self.hamp = Hamp::Runs;
-        self.look_at_links(now);
+        self.look_at_links(at);
         Ok(())
     }
 
@@ -268,7 +273,8 @@ impl Host {
     }
 
     /// Ends hamp without a word, and nothing else if it is a whole host. Returns whether it ran.
-    pub(super) fn kill_hamp(&mut self, now: Instant) -> bool {
+    pub(super) fn kill_hamp(&mut self, at: Nanos) -> bool {
+        let now = self.clock.at(at);
         match &mut self.machine {
             Some(machine) if machine.is_whole() => {
                 let ran = self.hamp != Hamp::Dead;
@@ -291,7 +297,8 @@ impl Host {
     }
 
     /// Stops hamp where it is. Returns whether it ran.
-    pub(super) fn freeze(&mut self, now: Instant) -> bool {
+    pub(super) fn freeze(&mut self, at: Nanos) -> bool {
+        let now = self.clock.at(at);
         let Some(machine) = self.acting() else {
             return false;
         };
@@ -302,7 +309,8 @@ impl Host {
 
     /// Goes on, with what the socket kept: read first, as a daemon that wakes up does. Returns
     /// whether hamp was frozen.
-    pub(super) fn thaw(&mut self, now: Instant) -> bool {
+    pub(super) fn thaw(&mut self, at: Nanos) -> bool {
+        let now = self.clock.at(at);
         if self.hamp != Hamp::Frozen {
             return false;
         }
@@ -312,7 +320,7 @@ impl Host {
                 machine.hear(now, link, &packet);
             }
         }
-        self.look_at_links(now);
+        self.look_at_links(at);
         if let Some(machine) = &mut self.machine {
             machine.thaw(now);
         }
@@ -320,7 +328,8 @@ impl Host {
     }
 
     /// Tells what runs which interfaces there are, and how they are.
-    pub(super) fn look_at_links(&mut self, now: Instant) {
+    pub(super) fn look_at_links(&mut self, at: Nanos) {
+        let now = self.clock.at(at);
         if let Some(machine) = self.machine.as_mut().filter(|machine| {
             // A whole host looks at its links itself when hamp on it wakes up.
             self.hamp == Hamp::Runs || machine.is_whole()
@@ -332,7 +341,8 @@ impl Host {
     }
 
     /// Takes a frame that came by the interface `at`.
-    pub(super) fn receive(&mut self, now: Instant, at: usize, packet: &Rc<Packet>) {
+    pub(super) fn receive(&mut self, now: Nanos, at: usize, packet: &Rc<Packet>) {
+        let now = self.clock.at(now);
         let Some(machine) = &mut self.machine else {
             return;
         };

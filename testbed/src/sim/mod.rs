@@ -31,11 +31,12 @@
 //! of frozen hamp keeps [`BACKLOG`] frames.
 //!
 //! Files: `queue` what comes next, `host` lives of a host, `machine` what runs on it, `apps`
-//! programs, `switch` learning, `packet` a frame that many hear, `traffic` its way, `fault` what is
+//! programs, `clock` what time a host has, `switch` learning, `packet` a frame that many hear, `traffic` its way, `fault` what is
 //! done to the network, `look` what can be seen of it, `tape` frames recorded, `digest` two runs
 //! compared, [`scale`] thousands of hosts, [`seeds`] random tests.
 
 mod apps;
+mod clock;
 mod digest;
 mod fault;
 mod host;
@@ -60,6 +61,7 @@ use hamp::time::Instant;
 use crate::impair::{self, Direction};
 use crate::report::Request;
 use crate::topology::{Kind, Topology};
+use clock::Clock;
 use digest::Digest;
 use host::{About, Host, Interface};
 use queue::{Nanos, Planned, Queue};
@@ -203,7 +205,7 @@ impl Sim {
             let secret = std::array::from_fn(|_| random.next_u64() as u8);
             let mut interfaces: Vec<_> = interfaces.collect();
             let about = About::new(node, text.as_deref(), &mut interfaces, secret, whole)?;
-            let host = Host::new(about, interfaces);
+            let host = Host::new(about, interfaces, Clock::new(node.clock));
             if host.starts {
                 let start = Planned::Start(index);
                 parts[part_of[index]].queue.push(0, start);
@@ -232,7 +234,7 @@ impl Sim {
         })
     }
 
-    /// Virtual time, which begins at zero.
+    /// Virtual time, which begins at zero; clocks of hosts may show another.
     pub fn now(&self) -> Instant {
         instant(self.now)
     }

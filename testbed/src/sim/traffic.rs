@@ -3,12 +3,16 @@
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
+use hamp::time::Instant;
 use hamp::wire::frame::is_group;
 
+use super::clock::Clock;
 use super::packet::Packet;
 use super::queue::{Nanos, Planned};
 use super::{Device, Happened, Port, SWITCHING, Sim, instant, nanos};
+use crate::capture::Stamp;
 use crate::impair::{Fate, Impairment};
+use crate::report::Request;
 
 impl Port {
     /// What becomes of a frame of `length` bytes that is sent now.
@@ -136,7 +140,7 @@ impl Sim {
         if let Some(tape) = &mut self.tape {
             tape.frame(now, port, false, &packet.bytes);
         }
-        host.receive(instant(now), at, packet);
+        host.receive(now, at, packet);
         self.settle(node);
     }
 
@@ -150,12 +154,11 @@ impl Sim {
             return;
         }
         host.timer = None;
+        let shown = host.clock.at(now);
         if let Some(machine) = host.awake()
-            && machine
-                .poll_timeout()
-                .is_some_and(|due| due <= instant(now))
+            && machine.poll_timeout().is_some_and(|due| due <= shown)
         {
-            machine.handle_timeout(instant(now));
+            machine.handle_timeout(shown);
         }
         self.settle(node);
     }
@@ -171,7 +174,13 @@ impl Sim {
         let Some(machine) = &mut host.machine else {
             return;
         };
-        self.requests.extend(machine.take_ended());
+        let clock = host.clock;
+        let ended = machine.take_ended().into_iter();
+        self.requests.extend(ended.map(|request| Request {
+            sent: true_time(clock, request.sent),
+            done: true_time(clock, request.done),
+            ..request
+        }));
         while let Some(event) = machine.poll_event() {
             self.totals.events += 1;
             let digest = &mut self.parts[self.part_of[node]].digest;
@@ -187,7 +196,7 @@ impl Sim {
             }
         }
         let due = host.awake().and_then(|machine| machine.poll_timeout());
-        let due = due.map(|due| (due.as_micros().saturating_mul(1000)).max(self.now));
+        let due = due.map(|due| clock.when(due).max(self.now));
         if let Some(due) = due
             && host.timer.is_none_or(|planned| due < planned)
         {
@@ -206,4 +215,9 @@ impl Sim {
         let interface = host.interface(transmit.link)?;
         Some((interface.port, transmit.frame))
     }
+}
+
+/// The moment at which a host's clock shows what a program on it noted.
+fn true_time(clock: Clock, noted: Stamp) -> Stamp {
+    Stamp(clock.when(Instant::from_micros(noted.0 / 1000)))
 }

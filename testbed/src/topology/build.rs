@@ -46,6 +46,7 @@ impl Topology {
             routes: Vec::new(),
             hamp: None,
             programs: Vec::new(),
+            clock: super::Clock::default(),
         });
         self
     }
@@ -178,6 +179,15 @@ impl Topology {
     #[must_use]
     pub fn site(self, name: &str) -> Self {
         self.on_last("a site", |node| node.site = Some(name.into()))
+    }
+
+    /// Gives what was named last a clock that is `ppm` parts per million too fast (slow is negative)
+    /// and shows `ahead_ms` milliseconds when the simulation begins. A kernel lab refuses it.
+    #[must_use]
+    pub fn clock(self, ppm: i32, ahead_ms: u64) -> Self {
+        self.on_last("a clock", |node| {
+            node.clock = super::Clock { ppm, ahead_ms }
+        })
     }
 
     fn on_last(mut self, what: &str, change: impl FnOnce(&mut Node)) -> Self {

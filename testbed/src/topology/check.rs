@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use crate::hold;
 use crate::lab::HAMP;
 
-use super::{End, Kind, NAME_LENGTH, Node, Topology, Via};
+use super::{AHEAD_MS, End, Kind, NAME_LENGTH, Node, PPM, Topology, Via};
 
 /// Most nodes of a topology: they have 16 bits in a link-layer address, the cables of a host 8.
 pub const NODES: usize = 1 << 16;
@@ -90,6 +90,19 @@ impl Topology {
             let site = node.site.as_deref().unwrap_or_default();
             ensure(is_title(site), place, || {
                 format!("{name}: {site:?} is no name for a site: {TITLE}")
+            })?;
+            let clock = node.clock;
+            ensure(clock.ppm.abs() <= PPM, place, || {
+                format!(
+                    "{name}: clock.ppm: {} is not within -{PPM} to {PPM}",
+                    clock.ppm
+                )
+            })?;
+            ensure(clock.ahead_ms <= AHEAD_MS, place, || {
+                format!(
+                    "{name}: clock.ahead_ms: {} is more than {AHEAD_MS}",
+                    clock.ahead_ms
+                )
             })?;
             let twice = || format!("two nodes are called {name:?}");
             ensure(names.insert(name), place, twice)?;

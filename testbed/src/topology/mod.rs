@@ -76,7 +76,26 @@ pub struct Node {
     pub hamp: Option<String>,
     /// Programs that run as long as the network does.
     pub programs: Vec<Program>,
+    /// Its clock, in virtual time; in a kernel all hosts have the machine's.
+    pub clock: Clock,
 }
+
+/// How a host's clock differs from true time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clock {
+    /// How much too fast it is, in parts per million; slow is negative. At most [`PPM`].
+    #[serde(default)]
+    pub ppm: i32,
+    /// What it shows when the simulation begins, in milliseconds: how long the host has run.
+    #[serde(default)]
+    pub ahead_ms: u64,
+}
+
+/// Most parts per million that a clock can be wrong by, in both directions.
+pub const PPM: i32 = 100_000;
+/// The most that a clock can show when a simulation begins: 1000 years, in milliseconds.
+const AHEAD_MS: u64 = 1000 * 365 * 86_400_000;
 
 /// A static route.
 #[derive(Clone, Debug, PartialEq, Eq)]

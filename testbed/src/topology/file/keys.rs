@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 
 use crate::impair::{Impairment, Keys};
-use crate::topology::Route;
+use crate::topology::{Clock, Route};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -48,6 +48,8 @@ pub(super) struct HostKeys {
     #[serde(default)]
     pub(super) programs: BTreeMap<String, Words>,
     pub(super) hamp: Option<toml::Table>,
+    #[serde(default)]
+    pub(super) clock: Clock,
 }
 
 /// A table with the keys of an impairment of both directions, and tables for one of them. (serde's

@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::keys::{CableKeys, File, HostKeys, LinkKeys, Mac, Words};
-use crate::topology::{Kind, Link, Mistake, Node, Place, Program, Topology};
+use crate::topology::{Clock, Kind, Link, Mistake, Node, Place, Program, Topology};
 
 pub(super) fn read(text: &str, file: &str) -> Result<Topology, Error> {
     let document = Document::parse(text, file)?;
@@ -91,6 +91,7 @@ impl Reading<'_> {
                 routes: Vec::new(),
                 programs: keys.programs,
                 hamp: None,
+                clock: Clock::default(),
             };
             (name, keys)
         });
@@ -126,6 +127,7 @@ impl Reading<'_> {
             // The keys are a table: nothing in it cannot be written.
             hamp: of.keys.hamp.as_ref().map(ToString::to_string),
             programs: programs.into_iter().map(program).collect(),
+            clock: of.keys.clock,
         })
     }
 

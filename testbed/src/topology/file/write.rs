@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use crate::lab::mac_text;
 use crate::topology::build::mac;
-use crate::topology::{End, Kind, Link, Node, Topology, Via};
+use crate::topology::{Clock, End, Kind, Link, Node, Topology, Via};
 
 pub(super) fn write(topology: &Topology) -> Result<String> {
     let mut text = format!("name = {}\n", string(&topology.name));
@@ -54,6 +54,11 @@ fn write_node(
     writeln!(text, "\n[{}.{}]", node.kind.name(), key(&node.name)).unwrap();
     if let Some(site) = &node.site {
         writeln!(text, "site = {}", string(site)).unwrap();
+    }
+    let Clock { ppm, ahead_ms } = node.clock;
+    if node.clock != Clock::default() {
+        let clock = [("ppm", ppm.to_string()), ("ahead_ms", ahead_ms.to_string())];
+        writeln!(text, "clock = {}", inline(&clock)).unwrap();
     }
     let links = links.iter().enumerate().map(|(at, link)| {
         let ends = &topology.links[*link].ends;
