@@ -181,7 +181,7 @@ pub enum Event {
 }
 
 /// One host.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Node {
     config: Config,
     secret: [u8; 32],

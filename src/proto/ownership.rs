@@ -177,7 +177,7 @@ fn first_ranks(own: Option<Own<'_>>, view: &View) -> BTreeMap<Prefix, Option<Can
 }
 
 /// Ownership as it was last seen, and takeovers that are being announced.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Ownership {
     owners: BTreeMap<Prefix, Option<Candidate>>,
     takeovers: BTreeMap<IpAddr, Takeover>,

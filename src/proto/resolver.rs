@@ -53,7 +53,7 @@ pub struct Install {
 }
 
 /// The resolver of one link.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Resolver {
     entries: BTreeMap<IpAddr, Entry>,
     questions: BTreeMap<IpAddr, Instant>,

@@ -27,7 +27,7 @@ pub const MAX_DELAYED: usize = 256;
 pub const MAX_ASKED: usize = 1024;
 
 /// The responder of one link.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Responder {
     counts: BTreeMap<(Mac, IpAddr), Count>,
     delayed: Vec<(Instant, Request)>,

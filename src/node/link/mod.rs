@@ -28,7 +28,7 @@ use crate::wire::{
 const MAX_RESPONSE: Duration = Duration::from_millis(100);
 
 /// One link of a host.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Link {
     id: LinkId,
     state: Option<LinkState>,

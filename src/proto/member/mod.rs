@@ -93,14 +93,14 @@ enum Phase {
 }
 
 /// A chain and the id that its generation gives it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Live {
     chain: Chain,
     id: ChainId,
 }
 
 /// The member machine of one link.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Member {
     identity: Identity,
     timing: Timing,

@@ -82,7 +82,7 @@ pub struct PeerEvent {
 }
 
 /// The view of one link.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct View {
     class: Class,
     limits: Limits,
