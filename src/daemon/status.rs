@@ -269,7 +269,7 @@ fn rules() -> Value {
     Value::Object(counted.collect())
 }
 
-fn records<'a>(records: impl Iterator<Item = &'a Record>) -> Value {
+fn records(records: impl Iterator<Item = Record>) -> Value {
     let known = records.filter_map(|record| {
         let prefix = record.prefix()?;
         Some(json!({

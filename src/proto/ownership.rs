@@ -126,7 +126,7 @@ pub fn ranks(target: IpAddr, own: Option<Own<'_>>, view: &View) -> Vec<Candidate
     let found: Vec<(Prefix, Candidate)> = holders(own, view)
         .filter_map(|holder| {
             let (prefix, record) = holder.records.longest_match(target)?;
-            Some((prefix, holder.candidate(prefix, record)?))
+            Some((prefix, holder.candidate(prefix, &record)?))
         })
         .collect();
     let longest = found.iter().map(|(prefix, _)| prefix.prefix_len()).max();
@@ -157,7 +157,7 @@ fn first_ranks(own: Option<Own<'_>>, view: &View) -> BTreeMap<Prefix, Option<Can
     let mut members: BTreeMap<Prefix, Vec<Candidate>> = BTreeMap::new();
     for holder in holders(own, view) {
         for (prefix, record) in holder.records.prefixes() {
-            let candidate = holder.candidate(prefix, record);
+            let candidate = holder.candidate(prefix, &record);
             members.entry(prefix).or_default().extend(candidate);
         }
     }

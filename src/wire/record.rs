@@ -89,6 +89,29 @@ pub enum Scope {
     Unknown(u8),
 }
 
+impl Scope {
+    /// The number on the wire.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Link => 0,
+            Self::Site => 1,
+            Self::Global => 2,
+            Self::Unknown(other) => other,
+        }
+    }
+}
+
+impl From<u8> for Scope {
+    fn from(number: u8) -> Self {
+        match number {
+            0 => Self::Link,
+            1 => Self::Site,
+            2 => Self::Global,
+            other => Self::Unknown(other),
+        }
+    }
+}
+
 impl Record {
     const IPV4: u8 = 4;
     const IPV6: u8 = 6;
@@ -115,12 +138,7 @@ impl Record {
         let length = usize::from(reader.u8()?);
         let prefix_len = reader.u8()?;
         let flags = reader.u8()?;
-        let scope = match reader.u8()? {
-            0 => Scope::Link,
-            1 => Scope::Site,
-            2 => Scope::Global,
-            other => Scope::Unknown(other),
-        };
+        let scope = reader.u8()?.into();
         reader.u8()?;
         let preference = reader.u16()?;
         let lifetime = Duration::from_millis(reader.u32()?.into());
@@ -201,12 +219,7 @@ impl Record {
         out.put_u8(u8::try_from(length).unwrap_or(u8::MAX));
         out.put_u8(prefix_len);
         out.put_u8(flags);
-        out.put_u8(match self.scope {
-            Scope::Link => 0,
-            Scope::Site => 1,
-            Scope::Global => 2,
-            Scope::Unknown(other) => other,
-        });
+        out.put_u8(self.scope.number());
         out.put_u8(0);
         out.put_u16(self.preference);
         out.put_u32(u32::try_from(self.lifetime.as_millis()).unwrap_or(u32::MAX));

@@ -273,13 +273,13 @@ impl Link {
     fn drain_view(&mut self, now: Instant) {
         while let Some(event) = self.view.poll_event() {
             self.stale = true;
-            if event.gone.is_empty() {
+            let gone = event.gone();
+            if gone.is_empty() {
                 self.ownership.heard(event.id);
             } else if let Some(own) = own(&self.member) {
                 let mine = |prefix: &&Prefix| own.records.get(prefix).is_some();
                 let asked = || self.responder.asked();
-                let targets: Vec<_> = event
-                    .gone
+                let targets: Vec<_> = gone
                     .iter()
                     .filter(mine)
                     .flat_map(|p| ownership::targets(*p, asked()))

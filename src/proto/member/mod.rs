@@ -277,7 +277,7 @@ impl Member {
         };
         let record = Record {
             draining: true,
-            ..record.clone()
+            ..record
         };
         //= docs/spec/membership.md#the-member
         //# A member that leaves while another serves the prefix MUST mark the record as draining,

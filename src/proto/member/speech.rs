@@ -95,7 +95,7 @@ impl Member {
             return self.report_all(now);
         };
         let changes: Vec<_> = self.changes.values().cloned().collect();
-        let fits = self.split(changes.iter()).len() <= 1;
+        let fits = self.split(changes.iter().cloned()).len() <= 1;
         let Some(live) = self.chain.as_ref().filter(|_| fits) else {
             return self.report_all(now);
         };
@@ -148,7 +148,7 @@ impl Member {
         }
     }
 
-    fn split<'a>(&self, records: impl Iterator<Item = &'a Record>) -> Vec<Vec<Record>> {
+    fn split(&self, records: impl Iterator<Item = Record>) -> Vec<Vec<Record>> {
         let room = usize::from(self.identity.mtu)
             .saturating_sub(OVERHEAD + usize::from(self.identity.sealing))
             .max(64);
@@ -166,7 +166,7 @@ impl Member {
             }
             left -= bytes.len();
             let last = parts.len() - 1;
-            parts[last].push(record.clone());
+            parts[last].push(record);
         }
         parts
     }

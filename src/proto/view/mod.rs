@@ -70,15 +70,40 @@ pub enum Change {
     Dead,
 }
 
-/// What became of a peer, and which prefixes it no longer stands for.
+/// What became of a peer, and of its records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerEvent {
     /// The peer.
     pub id: MemberId,
     /// What became of it.
     pub change: Change,
-    /// The prefixes that it served, and now does not, or is about to stop serving.
-    pub gone: Vec<Prefix>,
+    /// What it served before.
+    pub before: RecordSet,
+    /// What it serves now.
+    pub after: RecordSet,
+    /// Which family it can no longer act for: IPv4, IPv6.
+    pub lost: [bool; 2],
+}
+
+impl PeerEvent {
+    /// The prefixes that the peer served, and now does not, or is about to stop serving.
+    pub fn gone(&self) -> Vec<Prefix> {
+        let serves = |record: &Record| !record.draining;
+        if self.lost == [false, false] {
+            let differences = self.before.differences(&self.after);
+            let gone = differences.filter(|difference| {
+                difference.before.as_ref().is_some_and(serves)
+                    && !difference.after.as_ref().is_some_and(serves)
+            });
+            return gone.map(|difference| difference.prefix).collect();
+        }
+        let lost = |prefix: &Prefix| self.lost[usize::from(prefix.addr().is_ipv6())];
+        let served = self.before.prefixes().filter(|(_, record)| serves(record));
+        served
+            .map(|(prefix, _)| prefix)
+            .filter(|prefix| lost(prefix) || !self.after.get(prefix).as_ref().is_some_and(serves))
+            .collect()
+    }
 }
 
 /// The view of one link.
@@ -191,8 +216,13 @@ impl View {
         if statement.records.iter().any(outside) {
             return Err(Reason::OutsideClass);
         }
-        let mut peer = match self.peers.get(&id) {
-            Some(peer) if peer.epoch == statement.epoch => peer.clone(),
+        let mut peer = match self.peers.get_mut(&id) {
+            Some(peer) if peer.epoch == statement.epoch => {
+                // The parts of a report that is refused are of no more use.
+                let parts = core::mem::take(&mut peer.parts);
+                let peer = peer.clone();
+                Peer { parts, ..peer }
+            }
             // A new life: nothing said in the last one counts, except that it was alive.
             before => Peer::new(now, statement, before.map(|peer| peer.records.clone())),
         };
@@ -230,10 +260,15 @@ impl View {
                     }
                     _ => None,
                 };
-                let lost_family = |prefix: &Prefix| lost[usize::from(prefix.addr().is_ipv6())];
-                let gone = gone(before, &records, lost_family);
-                self.events
-                    .extend(change.map(|change| PeerEvent { id, change, gone }));
+                let after = records.clone();
+                let event = change.map(|change| PeerEvent {
+                    id,
+                    change,
+                    before: before.clone(),
+                    after,
+                    lost,
+                });
+                self.events.extend(event);
                 peer.records = records;
                 peer.generation = statement.generation;
                 peer.digest = statement.digest;
@@ -418,18 +453,11 @@ impl View {
 
 /// What to tell when `peer` is dead: nothing, if it served nothing.
 fn death(id: MemberId, peer: &Peer) -> Option<PeerEvent> {
-    let gone = gone(&peer.records, &RecordSet::default(), |_| true);
-    let change = Change::Dead;
-    (!peer.records.is_empty()).then_some(PeerEvent { id, change, gone })
-}
-
-/// The prefixes that were served without draining, and now are not, or cannot be any more.
-fn gone(before: &RecordSet, after: &RecordSet, lost: impl Fn(&Prefix) -> bool) -> Vec<Prefix> {
-    let serves =
-        |records: &RecordSet, prefix: &Prefix| records.get(prefix).is_some_and(|r| !r.draining);
-    before
-        .prefixes()
-        .map(|(prefix, _)| prefix)
-        .filter(|prefix| serves(before, prefix) && (lost(prefix) || !serves(after, prefix)))
-        .collect()
+    (!peer.records.is_empty()).then(|| PeerEvent {
+        id,
+        change: Change::Dead,
+        before: peer.records.clone(),
+        after: RecordSet::default(),
+        lost: [true, true],
+    })
 }

@@ -27,11 +27,55 @@ pub struct Peer {
     /// When the last statement came, and what the member's time was then.
     pub(super) anchor: (Instant, Duration),
     pub(super) records: RecordSet,
-    /// Parts of a full report that is still incomplete, and its generation.
-    pub(super) parts: (u32, BTreeMap<u16, Vec<Record>>),
+    pub(super) parts: Parts,
     pub(super) heard: Instant,
     /// When a hello had a wrong value last.
     pub(super) wrong_at: Option<Instant>,
+}
+
+/// The parts of a full report that is still incomplete.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Parts {
+    generation: u32,
+    sets: BTreeMap<u16, RecordSet>,
+    /// How many records they hold; an empty part takes place too.
+    held: usize,
+}
+
+impl Parts {
+    /// Puts a part to the others of its generation; all of them together when it was the last.
+    fn collect(
+        &mut self,
+        generation: u32,
+        (part, parts): (u16, u16),
+        records: &[Record],
+        limit: usize,
+    ) -> Result<Option<RecordSet>, Reason> {
+        if self.generation != generation {
+            *self = Self {
+                generation,
+                ..Self::default()
+            };
+        }
+        if self.held + records.len().max(usize::from(parts > 1)) > limit {
+            return Err(Reason::TableFull);
+        }
+        let set: RecordSet = records.iter().collect();
+        if parts == 1 {
+            *self = Self::default();
+            return Ok(Some(set));
+        }
+        let place = |set: &RecordSet| set.len().max(1);
+        self.held += place(&set);
+        let before = self.sets.insert(part, set);
+        self.held -= before.as_ref().map_or(0, place);
+        if self.sets.len() < usize::from(parts) {
+            return Ok(None);
+        }
+        let all = RecordSet::concat(self.sets.values());
+        *self = Self::default();
+        Ok(Some(all))
+    }
 }
 
 impl Peer {
@@ -77,7 +121,7 @@ impl Peer {
 
     /// How many records are kept of it, those of an incomplete report included.
     pub(super) fn held(&self) -> usize {
-        self.records.len() + self.parts.1.values().map(Vec::len).sum::<usize>()
+        self.records.len() + self.parts.held
     }
 
     /// The hello index that the peer's clock shows at `now`, by its last statement.
@@ -111,7 +155,7 @@ impl Peer {
             chains: Vec::new(),
             anchor: (now, statement.time),
             records: records.unwrap_or_default(),
-            parts: (0, BTreeMap::new()),
+            parts: Parts::default(),
             heard: now,
             wrong_at: None,
         }
@@ -148,22 +192,13 @@ impl Peer {
     ) -> Result<Option<RecordSet>, Reason> {
         match statement.kind {
             StatementKind::Full { part, parts } => {
-                if self.parts.0 != statement.generation {
-                    self.parts = (statement.generation, BTreeMap::new());
-                }
-                let collected = &mut self.parts.1;
-                // An empty part takes place too.
-                let held: usize = collected.values().map(|part| part.len().max(1)).sum();
-                let more = statement.records.len();
-                if held + more.max(usize::from(parts > 1)) > limit {
-                    return Err(Reason::TableFull);
-                }
-                collected.insert(part, statement.records.clone());
-                if collected.len() < usize::from(parts) {
+                // What is held already, said again: the answer to somebody's question.
+                if (statement.generation, statement.digest) == (self.generation, self.digest) {
                     return Ok(None);
                 }
-                let all = core::mem::take(collected);
-                Ok(Some(all.into_values().flatten().collect()))
+                let part = (part, parts);
+                self.parts
+                    .collect(statement.generation, part, &statement.records, limit)
             }
             StatementKind::Delta { base } => {
                 if statement.generation == self.generation {
@@ -177,11 +212,7 @@ impl Peer {
                     return Err(Reason::GenerationGap);
                 }
                 let mut records = self.records.clone();
-                statement
-                    .records
-                    .iter()
-                    .cloned()
-                    .for_each(|record| records.apply(record));
+                records.apply_all(&statement.records);
                 Ok(Some(records))
             }
             StatementKind::Anchor if statement.generation == self.generation => Ok(None),
