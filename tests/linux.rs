@@ -9,7 +9,7 @@ use std::time::Duration;
 use hamp::addr::Prefix;
 use hamp::linux::groups::Groups;
 use hamp::linux::netlink::{Changes, Netlink};
-use hamp::linux::packet::Tap;
+use hamp::linux::packet::{Layer, Tap};
 use hamp::linux::state::StateDir;
 use hamp::linux::{checks, sysctl};
 use netns::{in_namespace, sh, wait_until};
@@ -202,8 +202,8 @@ fn a_tap_sees_what_the_ingress_hook_drops() {
     sh("nft add table netdev t && nft add chain netdev t c \
         '{ type filter hook ingress device eth0 priority 0; policy drop; }'");
     run(async |netlink| {
-        let tap = Tap::open(index(&netlink, "eth0").await).unwrap();
-        let other = Tap::open(index(&netlink, "eth1").await).unwrap();
+        let tap = Tap::open(index(&netlink, "eth0").await, Layer::Ethernet).unwrap();
+        let other = Tap::open(index(&netlink, "eth1").await, Layer::Ethernet).unwrap();
         let mut request = vec![0xff; 6];
         request.extend([2, 0, 0, 0, 0, 1, 8, 6]);
         request.extend([0; 28]);
@@ -233,7 +233,7 @@ fn a_tap_sees_what_the_ingress_hook_drops() {
         }
         other.send(&request).unwrap();
         assert!(tap.discard() >= 1);
-        let gone = Tap::open(9999).unwrap_err();
+        let gone = Tap::open(9999, Layer::Ethernet).unwrap_err();
         assert_eq!(gone.raw_os_error(), Some(nix::libc::ENODEV));
     });
 }

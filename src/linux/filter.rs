@@ -17,6 +17,8 @@ const JEQ: u16 = 0x15;
 const JSET: u16 = 0x45;
 const RET: u16 = 0x06;
 
+/// `SKF_AD_OFF + SKF_AD_PROTOCOL`: the EtherType, also where the packet has no Ethernet header.
+const PROTOCOL: u32 = -0x1000i32 as u32;
 /// `SKF_AD_OFF + SKF_AD_PKTTYPE`: who the frame is for.
 const PKTTYPE: u32 = (-0x1000i32 as u32) + 4;
 /// `SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT`: the tag is kept beside the frame, not in it.
@@ -47,7 +49,17 @@ pub fn nothing() -> Vec<SockFilter> {
 /// and advertisements and our messages that come in, and the ARP and solicitations that our own
 /// kernel sends. Tagged frames, other machines' frames and fragments do not pass.
 pub fn link() -> Vec<SockFilter> {
-    assemble(LINK)
+    program(LINK)
+}
+
+/// Lets through what the node reads where packets come without a link-layer header: our messages
+/// that come in. Nobody asks for link-layer addresses there.
+pub fn bare() -> Vec<SockFilter> {
+    program(BARE)
+}
+
+fn program(lines: &[Line]) -> Vec<SockFilter> {
+    assemble(lines)
         .iter()
         .map(|i| SockFilter::new(i.code, i.jt, i.jf, i.k))
         .collect()
@@ -89,6 +101,28 @@ const LINK: &[Line] = &[
     Line("drop", RET, 0, "", ""),
 ];
 
+const BARE: &[Line] = &[
+    Line("", LDB_ABS, PKTTYPE, "", ""),
+    Line("", JEQ, OTHER_HOST, "drop", ""),
+    Line("", JEQ, OUTGOING, "drop", ""),
+    Line("", LDH_ABS, PROTOCOL, "", ""),
+    Line("", JEQ, IPV6, "ipv6", ""),
+    Line("", JEQ, IPV4, "", "drop"),
+    Line("", LDB_ABS, 9, "", ""),
+    Line("", JEQ, UDP, "", "drop"),
+    Line("", LDH_ABS, 6, "", ""),
+    Line("", JSET, 0x1fff, "drop", ""),
+    Line("", LDX_MSH, 0, "", ""),
+    Line("", LDH_IND, 2, "", ""),
+    Line("", JEQ, PORT, "pass", "drop"),
+    Line("ipv6", LDB_ABS, 6, "", ""),
+    Line("", JEQ, UDP, "", "drop"),
+    Line("", LDH_ABS, 42, "", ""),
+    Line("", JEQ, PORT, "pass", "drop"),
+    Line("pass", RET, u32::MAX, "", ""),
+    Line("drop", RET, 0, "", ""),
+];
+
 /// One instruction; jumps count from the next one.
 struct Instruction {
     code: u16,
@@ -124,9 +158,20 @@ fn assemble(lines: &[Line]) -> Vec<Instruction> {
 mod tests {
     use super::*;
 
-    /// Runs [`link`]'s program as the kernel would; a load past the end ends it with a drop.
+    /// Runs [`link`]'s program.
     fn passes(frame: &[u8], pkttype: u32, tagged: bool) -> bool {
-        let program = assemble(LINK);
+        runs(LINK, frame, 0, pkttype, tagged)
+    }
+
+    /// Runs [`bare`]'s program on the packet in an Ethernet frame.
+    fn passes_bare(frame: &[u8], pkttype: u32) -> bool {
+        let protocol = u16::from_be_bytes([frame[12], frame[13]]);
+        runs(BARE, &frame[14..], protocol.into(), pkttype, false)
+    }
+
+    /// Runs a program as the kernel would; a load past the end ends it with a drop.
+    fn runs(lines: &[Line], frame: &[u8], protocol: u32, pkttype: u32, tagged: bool) -> bool {
+        let program = assemble(lines);
         let (mut a, mut x, mut pc) = (0u32, 0usize, 0usize);
         loop {
             let Instruction { code, jt, jf, k } = program[pc];
@@ -136,6 +181,7 @@ mod tests {
             let loaded = match code {
                 LDB_ABS if k == PKTTYPE => Some(pkttype),
                 LDB_ABS if k == VLAN_PRESENT => Some(tagged.into()),
+                LDH_ABS if k == PROTOCOL => Some(protocol),
                 LDB_ABS => byte(k as usize),
                 LDH_ABS => half(k as usize),
                 LDH_IND => half(x + k as usize),
@@ -205,6 +251,21 @@ mod tests {
             passes(&ipv6(58, &[135]), 4, false),
             "the kernel's own solicitation"
         );
+    }
+
+    #[test]
+    fn without_a_link_layer_only_our_messages_pass() {
+        assert!(passes_bare(&ipv4_udp(0, 0, 1021), 0), "our message");
+        assert!(passes_bare(&ipv4_udp(3, 0x4000, 1021), 0), "with options");
+        assert!(passes_bare(&ipv6(17, &[0, 9, 3, 253]), 0), "IPv6");
+        assert!(!passes_bare(&ipv4_udp(0, 0, 1021), 4), "our own");
+        assert!(!passes_bare(&ipv4_udp(0, 0, 53), 0), "another port");
+        assert!(!passes_bare(&ipv4_udp(0, 7, 1021), 0), "a later fragment");
+        assert!(!passes_bare(&ipv6(58, &[135]), 0), "a solicitation");
+        assert!(!passes_bare(&frame(0x0806, &[0; 28]), 0), "ARP");
+        for end in 14..35 {
+            assert!(!passes_bare(&ipv4_udp(0, 0, 1021)[..end], 0), "cut");
+        }
     }
 
     #[test]

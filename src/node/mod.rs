@@ -55,7 +55,8 @@ pub struct LinkId(pub u32);
 /// A link that is up, and this host's addresses on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinkState {
-    /// Link-layer address.
+    /// Link-layer address; all zero on a point-to-point link without link-layer addresses, where
+    /// nobody asks for them by ARP or neighbour discovery.
     pub mac: Mac,
     /// IPv4 unicast address.
     pub ipv4: Option<Ipv4Addr>,
@@ -63,6 +64,13 @@ pub struct LinkState {
     pub ipv6: Option<Ipv6Addr>,
     /// The link's MTU in bytes.
     pub mtu: u16,
+}
+
+impl LinkState {
+    /// Whether hosts ask for each other's link-layer addresses here.
+    pub fn resolves(&self) -> bool {
+        self.mac != [0; 6]
+    }
 }
 
 /// How a prefix is served.

@@ -12,7 +12,7 @@ use crate::addr::Prefix;
 use crate::daemon::{Failure, exit};
 use crate::linux::groups::Groups;
 use crate::linux::netlink::Link;
-use crate::linux::packet::{FRAME_BYTES, Tap};
+use crate::linux::packet::{FRAME_BYTES, Layer, Tap};
 use crate::linux::sysctl;
 use crate::node::{Change, LinkId, LinkState};
 use crate::wire::{MemberId, PORT};
@@ -78,13 +78,16 @@ impl Kernel {
         }
         for link in wanted {
             let id = LinkId(link.index);
-            if !link.ethernet {
-                let message = format!("interface {} is no Ethernet link", link.name);
+            let Some(layer) = layer(link) else {
+                let message = format!(
+                    "interface {} is neither an Ethernet nor a point-to-point link",
+                    link.name
+                );
                 return Err(Failure::new(exit::CONFIG, message));
-            }
+            };
             if !self.links.contains_key(&id) {
                 // Gone again between the two questions: the kernel tells us.
-                let Some(attached) = attach(link, self.frames.clone())? else {
+                let Some(attached) = attach(link, layer, self.frames.clone())? else {
                     continue;
                 };
                 self.tables.attach(link.index, &link.name)?;
@@ -149,7 +152,13 @@ impl Kernel {
     fn state_of(&self, link: &Link) -> Option<LinkState> {
         let unicast = |address: IpAddr| !self.class.contains(address);
         let state = LinkState {
-            mac: link.mac,
+            //= docs/spec/membership.md#transport
+            //# On a link without link-layer addresses a node MUST state and expect the one that is
+            //# all zero.
+            mac: match layer(link) {
+                Some(Layer::Ethernet) => link.mac,
+                _ => [0; 6],
+            },
             ipv4: link.ipv4(unicast),
             ipv6: link.ipv6(unicast),
             mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
@@ -255,8 +264,21 @@ impl Kernel {
     }
 }
 
+/// How the packets of an interface are wrapped; `None`: in a way that hamp does not speak.
+fn layer(link: &Link) -> Option<Layer> {
+    if link.ethernet {
+        Some(Layer::Ethernet)
+    } else {
+        (link.point_to_point && !link.loopback).then_some(Layer::Bare)
+    }
+}
+
 /// Opens everything that a link needs; `None`: it is gone already.
-fn attach(link: &Link, frames: mpsc::Sender<Frame>) -> Result<Option<Attached>, Failure> {
+fn attach(
+    link: &Link,
+    layer: Layer,
+    frames: mpsc::Sender<Frame>,
+) -> Result<Option<Attached>, Failure> {
     let name = link.name.clone();
     let gone = |error: &std::io::Error| {
         matches!(
@@ -264,7 +286,7 @@ fn attach(link: &Link, frames: mpsc::Sender<Frame>) -> Result<Option<Attached>, 
             Some(nix::libc::ENODEV | nix::libc::ENXIO)
         )
     };
-    let tap = match Tap::open(link.index) {
+    let tap = match Tap::open(link.index, layer) {
         Err(error) if gone(&error) => return Ok(None),
         tap => tap.map_err(|error| Failure::io(&format!("packet socket on {name}"), &error))?,
     };

@@ -27,6 +27,8 @@ pub struct Link {
     pub loopback: bool,
     /// Frames are Ethernet's.
     pub ethernet: bool,
+    /// There is just one other end.
+    pub point_to_point: bool,
     /// Unicast addresses that the kernel would use as a source, best first.
     pub addresses: Vec<IpAddr>,
 }
@@ -42,6 +44,7 @@ impl Link {
             up: flags.contains(LinkFlags::Up) && flags.contains(LinkFlags::Running),
             loopback: flags.contains(LinkFlags::Loopback),
             ethernet: message.header.link_layer_type == LinkLayerType::Ether,
+            point_to_point: flags.contains(LinkFlags::Pointopoint),
             addresses: Vec::new(),
         };
         for attribute in message.attributes {

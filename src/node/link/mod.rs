@@ -303,7 +303,12 @@ impl Link {
         //# A member MUST NOT announce an address for any other reason.
         while let Some(target) = self.ownership.poll_announcement(now, own, &self.view) {
             let ipv6 = self.state.and_then(|state| state.ipv6);
-            if let Some(frame) = frame::announcement(target, own.mac, ipv6) {
+            //= docs/spec/membership.md#transport
+            //# On a link without link-layer addresses a member MUST NOT announce or answer for an
+            //# address by ARP or neighbour discovery.
+            if self.state.is_some_and(|state| state.resolves())
+                && let Some(frame) = frame::announcement(target, own.mac, ipv6)
+            {
                 self.frames.push_back((What::Announcement, frame));
             }
         }

@@ -1,0 +1,241 @@
+//! Links of other kinds and in other numbers: point-to-point ones without link-layer addresses,
+//! several on a host, and more addresses than a datagram has room for.
+
+#[path = "netns/daemon.rs"]
+mod common;
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use hamp::node::{JoinOptions, LinkId, LinkState, Node};
+use hamp::time::{Duration, Instant};
+use hamp::wire::frame::Frame;
+use serde_json::Value;
+use testbed::{Host, Process, skip, wait};
+
+use common::{LIMIT, lab, report, start};
+
+fn main() -> ExitCode {
+    testbed::init();
+    testbed::harness::main(&[
+        (
+            "where_nobody_asks_nothing_is_announced",
+            where_nobody_asks_nothing_is_announced,
+        ),
+        (
+            "the_ends_of_a_tunnel_are_members_and_clients",
+            the_ends_of_a_tunnel_are_members_and_clients,
+        ),
+    ])
+}
+
+//= docs/spec/membership.md#transport
+//= type=test
+//# On a link without link-layer addresses a member MUST NOT announce or answer for an address by
+//# ARP or neighbour discovery.
+fn where_nobody_asks_nothing_is_announced() -> Result<()> {
+    // The same takeover is announced where there are link-layer addresses.
+    for (mac, announced) in [([2, 0, 0, 0, 0, 1], true), ([0; 6], false)] {
+        let other = |own: [u8; 6]| {
+            if own == [0; 6] {
+                own
+            } else {
+                [2, 0, 0, 0, 0, 2]
+            }
+        };
+        let mut now = Instant::from_micros(1_000_000);
+        let mut ends = [end("one", 1, mac), end("two", 2, other(mac))];
+        for (node, state) in &mut ends {
+            node.handle_link(now, LINK, Some(*state));
+            for address in ["198.18.0.1/32", "2001:2:0:1546::1/128"] {
+                node.join(now, address.parse()?, JoinOptions::default())?;
+            }
+        }
+        let mut seen = [0, 0];
+        // The rank-1 member of each address leaves in the middle.
+        for turn in 0..600 {
+            if turn == 300 {
+                let owner = ends
+                    .iter()
+                    .position(|(node, _)| owns(node))
+                    .context("an owner")?;
+                ends[owner].0.shutdown(now);
+            }
+            for from in [0, 1] {
+                ends[from].0.handle_timeout(now);
+                while ends[from].0.poll_event().is_some() {}
+                while let Some(sent) = ends[from].0.poll_transmit() {
+                    let message = matches!(Frame::parse(&sent.frame), Ok(Frame::Message { .. }));
+                    seen[usize::from(message)] += 1;
+                    ends[1 - from].0.handle_frame(now, LINK, &sent.frame, false);
+                }
+            }
+            now += Duration::from_millis(10);
+        }
+        ensure!(seen[1] > 20, "they hear each other: {seen:?}");
+        ensure!((seen[0] > 0) == announced, "{seen:?}");
+    }
+    Ok(())
+}
+
+const LINK: LinkId = LinkId(7);
+
+fn end(name: &str, number: u8, mac: [u8; 6]) -> (Node, LinkState) {
+    let config = hamp::node::Config {
+        name: name.to_owned(),
+        ..Default::default()
+    };
+    let state = LinkState {
+        mac,
+        ipv4: Some(Ipv4Addr::new(10, 99, 0, number)),
+        ipv6: Some(Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, number.into())),
+        mtu: 1500,
+    };
+    (Node::new(config, [number; 32], 1), state)
+}
+
+/// Whether this host is rank 1 for the IPv4 address.
+fn owns(node: &Node) -> bool {
+    let mut owners = node.links().flat_map(|(_, link)| link.owners());
+    owners.any(|(prefix, owner)| owner.own && prefix.addr().is_ipv4())
+}
+
+/// One end of a tunnel that carries bare IP packets in UDP. It ends with its process.
+fn tunnel(host: &Host, own: u8, other: u8) -> Result<Process> {
+    if !host
+        .run(&["sh", "-c", "command -v socat"])?
+        .status
+        .success()
+    {
+        return Err(skip("socat is missing: apt-get install socat"));
+    }
+    if !host
+        .run(&["sh", "-c", ": <>/dev/net/tun"])?
+        .status
+        .success()
+    {
+        return Err(skip("an ordinary user may not open /dev/net/tun here"));
+    }
+    let inside = format!("TUN:10.99.0.{own}/30,tun-name=tun0,tun-type=tun,iff-no-pi,iff-up");
+    let outside = format!("UDP-DATAGRAM:10.15.46.{other}:4789,bind=10.15.46.{own}:4789,reuseaddr");
+    let carrier = host.spawn("tunnel", &["socat", &inside, &outside])?;
+    wait::until_ok("the tunnel's end is there", LIMIT, || {
+        ensure!(carrier.exited().is_none(), "{}", host.read(carrier.log())?);
+        host.sh("ip link show tun0")
+    })?;
+    host.sh(&format!(
+        "ip -6 address replace fd99::{own}/64 dev tun0 nodad"
+    ))?;
+    Ok(carrier)
+}
+
+fn configure(host: &Host, links: &str, tables: &str) -> Result<()> {
+    let name = host.name();
+    let node = format!("[node]\nname = \"{name}\"\ninterfaces = [{links}]\nhello_ms = 100\n");
+    host.write("/tmp/hamp.toml", &format!("{node}{tables}"))
+}
+
+/// The members that the host knows of on its link of this number.
+fn members(host: &Host, link: usize) -> Result<Vec<Value>> {
+    let members = report(host, &["members"])?;
+    let list = members["links"][link]["members"].as_array();
+    Ok(list.context("members")?.clone())
+}
+
+fn pings(host: &Host, address: &str) -> Result<()> {
+    wait::until_ok("an answer", LIMIT, || {
+        host.run(&["ping", "-c1", "-W1", address])?
+            .ok()
+            .context(address.to_owned())
+    })?;
+    Ok(())
+}
+
+//= docs/spec/membership.md#transport
+//= type=test
+//# On a link without link-layer addresses a node MUST state and expect the one that is all zero.
+fn the_ends_of_a_tunnel_are_members_and_clients() -> Result<()> {
+    let lab = lab()?;
+    let (one, two) = (lab.host("one"), lab.host("two"));
+    let ends = (tunnel(one, 1, 2)?, tunnel(two, 2, 1)?);
+    let rules = |host: &Host| host.sh("nft list ruleset; ip route show proto 154");
+    let before = (rules(one)?, rules(two)?);
+    let addresses = r#"addresses = ["198.18.0.1", "2001:2:0:1546::1"]"#;
+    configure(one, "\"tun0\"", &format!("[member]\n{addresses}\n"))?;
+    configure(
+        two,
+        "\"tun0\"",
+        "[member]\naddresses = [\"198.18.0.2\"]\n[client]\n",
+    )?;
+    let daemons = (start(one)?, start(two)?);
+    for address in ["198.18.0.1", "2001:2:0:1546::1"] {
+        pings(two, address)?;
+    }
+    // Each end knows the other, both have all-zero link-layer addresses.
+    for (host, other) in [(one, "10.99.0.2"), (two, "10.99.0.1")] {
+        wait::until_ok("the other end is known", LIMIT, || {
+            let members = members(host, 0)?;
+            let known = members.iter().find(|member| member["ipv4"] == *other);
+            let known = known.with_context(|| format!("{members:#?}"))?;
+            ensure!(known["mac"] == "00:00:00:00:00:00", "{known:#}");
+            Ok(())
+        })?;
+    }
+    // TCP goes on with the member's own address, as on any link.
+    let server = one.spawn(
+        "server",
+        &[
+            "socat",
+            "TCP6-LISTEN:80,fork,reuseaddr",
+            "SYSTEM:echo $SOCAT_SOCKADDR",
+        ],
+    )?;
+    for (anycast, unicast) in [
+        ("198.18.0.1", ":ffff:0a63:0001]"),
+        ("[2001:2:0:1546::1]", "[fd99:"),
+    ] {
+        let said = wait::until_ok("a connection", LIMIT, || {
+            two.run(&[
+                "socat",
+                "-T5",
+                "-",
+                &format!("TCP:{anycast}:80,connect-timeout=2"),
+            ])?
+            .ok()
+        })?;
+        ensure!(said.contains(unicast), "{anycast}: {said}");
+    }
+    drop(server);
+    // A join and a leave are heard at the other end.
+    report(one, &["join", "198.18.0.7"])?;
+    pings(two, "198.18.0.7")?;
+    report(one, &["leave", "198.18.0.7"])?;
+    // No neighbour was ever asked for across the tunnel, in either family.
+    for host in [one, two] {
+        let asked = host.sh("ip neigh show dev tun0; ip -6 neigh show dev tun0 nud reachable")?;
+        ensure!(!asked.contains("lladdr"), "{asked}");
+    }
+    // One end goes away, and a new interface takes its name.
+    ends.1.terminate(LIMIT)?;
+    wait::until_ok("the link is gone, the member dead", LIMIT, || {
+        let status = report(two, &["status"])?;
+        ensure!(status["absent_interfaces"][0] == "tun0", "{status:#}");
+        ensure!(members(one, 0)?.len() == 1);
+        Ok(())
+    })?;
+    let again = tunnel(two, 2, 1)?;
+    pings(two, "198.18.0.1")?;
+    pings(two, "2001:2:0:1546::1")?;
+    wait::until_ok("the member is back", LIMIT, || {
+        ensure!(members(one, 0)?.len() == 2);
+        Ok(())
+    })?;
+    for (daemon, host) in [(&daemons.0, one), (&daemons.1, two)] {
+        let status = daemon.terminate(LIMIT)?;
+        ensure!(status.success(), "{}", host.read(daemon.log())?);
+    }
+    ensure!((rules(one)?, rules(two)?) == before);
+    drop((ends.0, again));
+    Ok(())
+}
