@@ -5,8 +5,8 @@ use core::net::IpAddr;
 
 use hamp::node::{Config, JoinOptions, LinkId, LinkState, Node};
 use hamp::time::{Duration, Instant};
-use hamp::wire::Message;
 use hamp::wire::frame::{self, Frame};
+use hamp::wire::{Certificate, Message, RevocationList};
 
 /// Decoding never panics, and what was understood survives being encoded and decoded again.
 pub(crate) fn decode(bytes: &[u8]) {
@@ -14,6 +14,13 @@ pub(crate) fn decode(bytes: &[u8]) {
         let encoded = message.encode();
         assert_eq!(encoded.len(), bytes.len(), "{message:?}");
         assert_eq!(Message::decode(&encoded).as_ref(), Ok(&message));
+    }
+    // One meaning has one spelling: what is signed is what was read.
+    if let Ok(certificate) = Certificate::decode(bytes) {
+        assert_eq!(certificate.encode(), bytes);
+    }
+    if let Ok(list) = RevocationList::decode(bytes) {
+        assert_eq!(list.encode(), bytes);
     }
     match Frame::parse(bytes) {
         Ok(Frame::Message {

@@ -8,8 +8,8 @@
 //!
 //! On a link, [`member`] says what this host serves, [`view`] knows what the others serve,
 //! [`ownership`] ranks them all, [`responder`] answers ARP and neighbour discovery by rank and
-//! [`resolver`] looks after a client's neighbour entries. [`rebind`] is TCP's part: from a SYN to
-//! the anycast address to a connection with one member.
+//! [`resolver`] looks after a client's neighbour entries; [`trust`] says whose word counts.
+//! [`rebind`] is TCP's part: from a SYN to the anycast address to a connection with one member.
 
 pub mod chain;
 pub mod member;
@@ -20,6 +20,7 @@ pub mod rebind;
 pub mod record_set;
 pub mod resolver;
 pub mod responder;
+pub mod trust;
 pub mod view;
 
 pub use reason::{Counters, Reason, What};

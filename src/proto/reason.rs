@@ -111,6 +111,32 @@ Reason {
     AnycastSource = "anycast_source",
     /// A frame on a link that is down or unknown.
     NoLink = "no_link",
+    /// A statement or a query that nobody has signed.
+    Unsigned = "unsigned",
+    /// A signed message without its sender's certificate as the first option.
+    NoCertificate = "no_certificate",
+    /// A certificate that does not decode, or that its authority has not signed.
+    BadCertificate = "bad_certificate",
+    /// A certificate of an authority that is not trusted here.
+    UnknownAuthority = "unknown_authority",
+    /// A certificate before its time.
+    CertificateNotYet = "certificate_not_yet",
+    /// A certificate after its time.
+    CertificateExpired = "certificate_expired",
+    /// A certificate that its authority has taken back.
+    Revoked = "revoked",
+    /// A message in the name of another member than its certificate's.
+    ForeignKey = "foreign_key",
+    /// A signature that its sender's key did not make.
+    BadSignature = "bad_signature",
+    /// A signature that was not checked, because too many were lately.
+    TooManyChecks = "too_many_checks",
+    /// Something that the sender's certificate has no role for.
+    WrongRole = "wrong_role",
+    /// A record that the sender's certificate does not cover.
+    PrefixNotAllowed = "prefix_not_allowed",
+    /// More records than the sender's certificate allows.
+    TooManyRecords = "too_many_records",
 }
 }
 
@@ -129,11 +155,23 @@ impl Reason {
 }
 
 /// What was received, sent and ignored.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counters {
     received: [u64; What::ALL.len()],
     sent: [u64; What::ALL.len()],
     ignored: [u64; Reason::ALL.len()],
+    doubted: [u64; Reason::ALL.len()],
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            received: [0; What::ALL.len()],
+            sent: [0; What::ALL.len()],
+            ignored: [0; Reason::ALL.len()],
+            doubted: [0; Reason::ALL.len()],
+        }
+    }
 }
 
 impl Counters {
@@ -150,6 +188,12 @@ impl Counters {
     /// Frames not used, by reason; none that did not occur.
     pub fn ignored(&self) -> impl Iterator<Item = (Reason, u64)> {
         seen(Reason::ALL, &self.ignored)
+    }
+
+    /// Messages used although nobody vouches for them, by what is wrong with them; none that did
+    /// not occur.
+    pub fn doubted(&self) -> impl Iterator<Item = (Reason, u64)> {
+        seen(Reason::ALL, &self.doubted)
     }
 
     /// Frames not used for `reason`.
@@ -170,6 +214,16 @@ impl Counters {
     /// Counts one frame that was not used.
     pub fn count_ignored(&mut self, reason: Reason) {
         self.ignored[reason as usize] += 1;
+    }
+
+    /// Counts one message that was used although nobody vouches for it.
+    pub fn count_doubted(&mut self, reason: Reason) {
+        self.doubted[reason as usize] += 1;
+    }
+
+    /// Messages used although `reason` speaks against them.
+    pub fn doubted_for(&self, reason: Reason) -> u64 {
+        self.doubted[reason as usize]
     }
 }
 

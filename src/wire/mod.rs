@@ -9,20 +9,24 @@
 
 pub mod frame;
 
+mod certificate;
 mod cursor;
 mod hello;
 mod message;
 mod option;
 mod query;
 mod record;
+mod revocation;
 mod statement;
 
+pub use certificate::{Certificate, Roles};
 pub use hello::Hello;
 pub(crate) use message::hash;
 pub use message::{Authentication, Message};
 pub use option::MessageOption;
 pub use query::Query;
 pub use record::{Record, RecordAddress, Scope};
+pub use revocation::RevocationList;
 pub use statement::{ChainParameters, HELLO_INTERVALS, MAX_CHAIN_LENGTH, Statement, StatementKind};
 
 use core::fmt;
@@ -47,17 +51,52 @@ pub struct MemberId(pub [u8; 16]);
 impl MemberId {
     /// The id that names everybody: the target of a query to all members.
     pub const EVERYBODY: Self = Self([0; 16]);
+
+    /// The id that belongs to an Ed25519 public key, the same on every link.
+    pub fn of_key(key: &[u8; 32]) -> Self {
+        Self(key_id(key))
+    }
+}
+
+/// An authority's name: what its public key hashes to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AuthorityId(pub [u8; 16]);
+
+impl AuthorityId {
+    /// The id that belongs to an Ed25519 public key.
+    pub fn of_key(key: &[u8; 32]) -> Self {
+        Self(key_id(key))
+    }
+}
+
+//= docs/spec/trust.md#keys
+//# The id of the owner of a key MUST be the first 16 bytes of the hash of "hamp id 1" and the public
+//# key, the same on every link.
+fn key_id(key: &[u8; 32]) -> [u8; 16] {
+    message::hash(&[b"hamp id 1", &key[..]].concat())
+}
+
+/// Eight hexadecimal digits tell ids apart for a person; `{:#}` prints all 32.
+fn fmt_id(id: &[u8; 16], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let shown = if f.alternate() { &id[..] } else { &id[..4] };
+    shown.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
 impl fmt::Display for MemberId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Eight hexadecimal digits tell members apart for a person; `{:#}` prints all 32.
-        let shown = if f.alternate() {
-            &self.0[..]
-        } else {
-            &self.0[..4]
-        };
-        shown.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        fmt_id(&self.0, f)
+    }
+}
+
+impl fmt::Display for AuthorityId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_id(&self.0, f)
+    }
+}
+
+impl fmt::Debug for AuthorityId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AuthorityId({self:#})")
     }
 }
 
@@ -101,4 +140,21 @@ pub enum Error {
     /// Bytes are left over that no field accounts for.
     #[error("{0} bytes too many")]
     Trailing(usize),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= docs/spec/trust.md#keys
+    //= type=test
+    //# The id of the owner of a key MUST be the first 16 bytes of the hash of "hamp id 1" and the
+    //# public key, the same on every link.
+    #[test]
+    fn an_id_is_made_of_the_public_key() {
+        // (printf 'hamp id 1'; head -c 32 /dev/zero) | sha256sum
+        let id = MemberId::of_key(&[0; 32]);
+        assert_eq!(format!("{id:#}"), "5a2d040b13cbb50d4fc71249ae9fc0ce");
+        assert_eq!(AuthorityId::of_key(&[0; 32]).0, id.0);
+    }
 }
