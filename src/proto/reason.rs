@@ -71,6 +71,14 @@ Reason {
     Duplicate = "duplicate",
     /// A message older than what is known of its sender.
     Replay = "replay",
+    /// A statement of a new life that answers no question of ours: it may be an old one.
+    Unchallenged = "unchallenged",
+    /// A statement that was held back for longer than the dead time.
+    StatementBehind = "statement_behind",
+    /// A statement from further ahead than the time that has passed.
+    StatementAhead = "statement_ahead",
+    /// A hello of a member whose time was not proved for too long.
+    StaleTime = "stale_time",
     /// A hello of a member that has not reported yet.
     UnknownMember = "unknown_member",
     /// A hello of a chain that is not known: a report was missed.
@@ -170,6 +178,16 @@ impl Default for Counters {
             sent: [0; What::ALL.len()],
             ignored: [0; Reason::ALL.len()],
             doubted: [0; Reason::ALL.len()],
+        }
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            received: [0; What::ALL.len()],
+            sent: [0; What::ALL.len()],
+            ignored: [0; Reason::ALL.len()],
         }
     }
 }

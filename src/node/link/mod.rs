@@ -15,7 +15,7 @@ use crate::proto::ownership::{self, Candidate, Own, Ownership};
 use crate::proto::random::Random;
 use crate::proto::resolver::{self, Resolver};
 use crate::proto::responder::Responder;
-use crate::proto::view::{Change, Peer, View};
+use crate::proto::view::{Change, Peer, Question, View};
 use crate::proto::{Timing, What, earliest};
 use crate::time::{Duration, Instant};
 use crate::wire::frame::{self, Request};
@@ -58,7 +58,8 @@ impl Link {
         epoch: u64,
     ) -> Self {
         let identity = identity(id, &state, &config.name);
-        let mut view = View::new(config.class.clone(), config.limits, config.timing);
+        let nonces = nonce_secret(&secret, id, epoch);
+        let mut view = View::new(config.class.clone(), config.limits, config.timing, nonces);
         view.ask(MemberId::EVERYBODY);
         Self {
             id,
@@ -205,9 +206,9 @@ impl Link {
         }
         self.announce(now);
         if self.state.is_some()
-            && let Some((target, nonce)) = self.view.poll_question(now, random)
+            && let Some(question) = self.view.poll_question(now)
         {
-            self.ask(target, nonce);
+            self.ask(question);
         }
         self.plan();
     }
@@ -321,16 +322,16 @@ impl Link {
         }
     }
 
-    fn ask(&mut self, target: MemberId, nonce: [u8; 8]) {
+    fn ask(&mut self, question: Question) {
         self.queries += 1;
         let query = Query {
             epoch: self.epoch,
             counter: self.queries,
-            target,
-            nonce,
+            target: question.target,
+            nonce: question.nonce,
             max_response: MAX_RESPONSE.min(self.timing.hello / 4),
             refresh: false,
-            anchor: false,
+            anchor: question.anchor,
             interval: Duration::ZERO,
             options: Vec::new(),
         };
@@ -378,6 +379,15 @@ fn own(member: &Member) -> Option<Own<'_>> {
     //= docs/spec/membership.md#the-member
     //# A member MUST NOT answer for an address or serve it before it has reported.
     member.is_active().then_some(candidate)
+}
+
+/// What the nonces of one link and life are drawn from.
+fn nonce_secret(secret: &[u8; 32], link: LinkId, epoch: u64) -> [u8; 32] {
+    let mut text = b"hamp nonce secret 1".to_vec();
+    text.extend(secret);
+    text.extend(link.0.to_be_bytes());
+    text.extend(epoch.to_be_bytes());
+    crate::wire::hash(&text)
 }
 
 /// What a statement counts as.

@@ -4,20 +4,22 @@
 //! checked without looking at the records. What does not fit together (an unknown chain, a gap
 //! between generations) leaves the state as it is and asks the peer, once in a while.
 
+mod clock;
 mod peer;
 
 use std::collections::{BTreeMap, VecDeque};
 
 pub use peer::Peer;
 
+use clock::{Lies, micros};
+
 use super::chain::Refused;
-use super::random::Random;
 use super::record_set::RecordSet;
 use super::{Reason, Timing};
 use crate::addr::{Class, Prefix};
 use crate::time::{Duration, Instant};
 use crate::wire::frame::Mac;
-use crate::wire::{Hello, MemberId, Record, Statement, StatementKind};
+use crate::wire::{Hello, MemberId, MessageOption, Record, Statement, StatementKind};
 
 /// How many peers and records a link's view holds at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,13 +42,24 @@ impl Default for Limits {
     }
 }
 
-/// Hellos and members' clocks are compared to whole intervals; a hello may be early by one.
-const INDEX_SLACK: u32 = 1;
-
 /// A hello so many hashes after the last one is not of a member that was heard all along.
 const FAR: u32 = 64;
 /// How long such a hello is not looked at after one with a wrong value.
 const WRONG_PAUSE: Duration = Duration::from_millis(300);
+
+/// Questions whose nonces are remembered: those of the last 19 s at one in 300 ms.
+const QUESTIONS: usize = 64;
+
+/// A question to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Question {
+    /// Who is asked; [`MemberId::EVERYBODY`] for all.
+    pub target: MemberId,
+    /// What makes the answer ours.
+    pub nonce: [u8; 8],
+    /// Whether the time alone is asked for.
+    pub anchor: bool,
+}
 
 /// Where a message came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,9 +126,14 @@ pub struct View {
     limits: Limits,
     peers: BTreeMap<MemberId, Peer>,
     events: VecDeque<PeerEvent>,
-    /// Whom to ask: one peer, or everybody when it is more than one.
-    ask: Option<MemberId>,
-    asked: Option<Instant>,
+    /// Whom to ask: one peer, or everybody when it is more than one; and whether for the time
+    /// alone.
+    ask: Option<(MemberId, bool)>,
+    /// The last questions, newest last; at most [`QUESTIONS`].
+    asked: VecDeque<(Instant, [u8; 8])>,
+    strict: bool,
+    secret: [u8; 32],
+    questions: u64,
     /// No peer dies before this. Hellos put deaths off without a look at it, so it may be early.
     wake: Option<Instant>,
     /// This host's own timers.
@@ -123,15 +141,19 @@ pub struct View {
 }
 
 impl View {
-    /// A view of nobody, by a host with the timers `timing`.
-    pub fn new(class: Class, limits: Limits, timing: Timing) -> Self {
+    /// A view of nobody, by a host with the timers `timing`. Nonces are drawn from `secret`, which
+    /// must be another for each link and life of the host.
+    pub fn new(class: Class, limits: Limits, timing: Timing, secret: [u8; 32]) -> Self {
         Self {
             class,
             limits,
             peers: BTreeMap::new(),
             events: VecDeque::new(),
             ask: None,
-            asked: None,
+            asked: VecDeque::new(),
+            strict: false,
+            secret,
+            questions: 0,
             wake: None,
             timing,
         }
@@ -154,12 +176,52 @@ impl View {
         self.ask = None;
     }
 
-    /// Plans a question to `target`.
+    /// Plans a question to `target` for all it has to say.
     pub fn ask(&mut self, target: MemberId) {
+        self.plan_question(target, false);
+    }
+
+    fn plan_question(&mut self, target: MemberId, anchor: bool) {
         self.ask = Some(match self.ask {
-            Some(other) if other != target => MemberId::EVERYBODY,
-            _ => target,
+            None => (target, anchor),
+            Some((other, other_anchor)) => {
+                let same = other == target;
+                let whom = if same { target } else { MemberId::EVERYBODY };
+                (whom, anchor && other_anchor)
+            }
         });
+    }
+
+    /// Believes only members that have proved their time from now on (enforce mode), or anybody
+    /// again. Those that have not yet are asked at once, and have their dead time to answer.
+    pub fn set_strict(&mut self, strict: bool) {
+        if strict && !self.strict {
+            //= docs/spec/membership.md#the-members-time
+            //# A receiver that begins to enforce MUST query everybody, and refuse the hellos of those
+            //# that have not answered.
+            self.plan_question(MemberId::EVERYBODY, true);
+        }
+        if !strict {
+            self.peers.values_mut().for_each(|peer| peer.clock.doubt());
+        }
+        self.strict = strict;
+    }
+
+    /// Whether `statement` answers a question that was asked not long ago.
+    fn is_fresh(&self, now: Instant, statement: &Statement) -> bool {
+        //= docs/spec/membership.md#the-members-time
+        //# A receiver MUST NOT take a nonce for its own that it sent more than three quarters of the
+        //# member's dead time ago.
+        let good = statement.dead_time() * 3 / 4;
+        let ours = |nonce: &[u8; 8]| {
+            let asked = self.asked.iter().filter(|(_, asked)| asked == nonce);
+            asked.into_iter().any(|(at, _)| now <= *at + good)
+        };
+        let nonces = |option: &MessageOption| match option {
+            MessageOption::Nonces(nonces) => nonces.iter().any(ours),
+            _ => false,
+        };
+        statement.options.iter().any(nonces)
     }
 
     /// Takes a report or an anchor.
@@ -216,6 +278,10 @@ impl View {
         if statement.records.iter().any(outside) {
             return Err(Reason::OutsideClass);
         }
+        let fresh = self.strict && self.is_fresh(now, statement);
+        if self.strict && !fresh {
+            self.check_time(now, id, statement)?;
+        }
         let mut peer = match self.peers.get_mut(&id) {
             Some(peer) if peer.epoch == statement.epoch => {
                 // The parts of a report that is refused are of no more use.
@@ -231,7 +297,7 @@ impl View {
             peer.ipv4.is_some() && statement.ipv4.is_none(),
             peer.ipv6.is_some() && statement.ipv6.is_none(),
         ];
-        peer.take_in(now, id, statement);
+        peer.take_in(now, id, statement, fresh);
         let records = peer.next_records(statement, max_records);
         let result = match records {
             Err(Reason::TableFull) => return Err(Reason::TableFull),
@@ -292,6 +358,37 @@ impl View {
         result
     }
 
+    /// Whether a statement that answers no question may count.
+    fn check_time(
+        &mut self,
+        now: Instant,
+        id: MemberId,
+        statement: &Statement,
+    ) -> Result<(), Reason> {
+        let known = self.peers.get(&id);
+        let Some(peer) = known.filter(|peer| peer.epoch == statement.epoch) else {
+            self.ask(id);
+            //= docs/spec/membership.md#the-members-time
+            //# In enforce mode a receiver MUST NOT believe a statement of an epoch that it does not
+            //# know, or change anything for it, unless it carries a nonce of the receiver; it MUST
+            //# query the member instead.
+            return Err(Reason::Unchallenged);
+        };
+        //= docs/spec/membership.md#the-members-time
+        //# In enforce mode a receiver MUST refuse a statement whose time is off the member's time by
+        //# more than the dead time and the drift of the clocks, and query the member.
+        let refused = match peer
+            .clock
+            .place(now, micros(statement.time), peer.timing.dead_time())
+        {
+            Lies::Within => return Ok(()),
+            Lies::Behind => Reason::StatementBehind,
+            Lies::Ahead => Reason::StatementAhead,
+        };
+        self.ask(id);
+        Err(refused)
+    }
+
     /// Takes a hello.
     ///
     /// # Errors
@@ -325,26 +422,32 @@ impl View {
             //# member.
             return Err(Reason::UnknownChain);
         };
-        let (expected, drift) = (peer.expected_index(now), peer.drift(now));
-        let dead = u32::from(peer.timing.dead_hellos);
+        if self.strict && peer.clock.is_stale(now, peer.timing.dead_time()) {
+            self.plan_question(id, true);
+            //= docs/spec/membership.md#the-members-time
+            //# In enforce mode a receiver MUST refuse the hellos of a member that has not answered a
+            //# question of it for 500 dead times of the member.
+            return Err(Reason::StaleTime);
+        }
         // Refused before any hashing, which is what a far index would cost. Either may be an honest
         // member whose last statement came late: a fresh one tells.
-        //= docs/spec/membership.md#hello
-        //# A receiver MUST refuse, before it hashes anything, a hello whose index is ahead of the
-        //# member's time by more than one hello and the drift of the clocks.
-        if hello.index > expected.saturating_add(drift + INDEX_SLACK) {
-            self.ask(id);
+        let refused = match peer.place(now, hello.index) {
+            Lies::Within => None,
+            //= docs/spec/membership.md#hello
+            //# A receiver MUST refuse, before it hashes anything, a hello whose index is ahead of
+            //# the member's time by more than the dead time and the drift of the clocks.
+            Lies::Ahead => Some(Reason::IndexAhead),
+            //= docs/spec/membership.md#hello
+            //# A receiver MUST refuse a hello whose index lies behind the member's time by more than
+            //# the dead time and the drift of the clocks.
+            Lies::Behind => Some(Reason::IndexBehind),
+        };
+        if let Some(reason) = refused {
             //= docs/spec/membership.md#hello
             //# A receiver that refuses a hello for its index MUST query the member, since the
             //# statement that it measures by may have come late.
-            return Err(Reason::IndexAhead);
-        }
-        //= docs/spec/membership.md#hello
-        //# A receiver MUST refuse a hello whose index lies behind the member's time by more than
-        //# the dead time and the drift of the clocks.
-        if hello.index.saturating_add(dead + drift) < expected {
             self.ask(id);
-            return Err(Reason::IndexBehind);
+            return Err(reason);
         }
         let far = hello.index.saturating_sub(peer.chains[at].1.index()) > FAR;
         //= docs/spec/membership.md#hello
@@ -365,7 +468,13 @@ impl View {
         })?;
         // The sender has moved on: the chains before this one are retired.
         peer.chains.drain(..at);
-        peer.heard = now;
+        peer.said_hello(now, hello.index);
+        //= docs/spec/membership.md#the-members-time
+        //# In enforce mode a receiver MUST query a member whose time it was last told, in an answer,
+        //# 250 dead times of the member ago.
+        if self.strict && peer.clock.ends_soon(now, peer.timing.dead_time()) {
+            self.plan_question(id, true);
+        }
         Ok(())
     }
 
@@ -428,26 +537,43 @@ impl View {
         self.events.pop_front()
     }
 
-    /// Whom to ask now, with a fresh nonce.
-    pub fn poll_question(
-        &mut self,
-        now: Instant,
-        random: &mut Random,
-    ) -> Option<(MemberId, [u8; 8])> {
+    /// What to ask now, with a fresh nonce.
+    pub fn poll_question(&mut self, now: Instant) -> Option<Question> {
         //= docs/spec/membership.md#query
         //# A node MUST NOT query more often than once in 300 ms on a link, or once in a hello
         //# interval where that is shorter.
         if now < self.next_question() {
             return None;
         }
-        let target = self.ask.take()?;
-        self.asked = Some(now);
-        Some((target, random.next_u64().to_be_bytes()))
+        let (target, anchor) = self.ask.take()?;
+        let nonce = self.nonce();
+        if self.asked.len() == QUESTIONS {
+            self.asked.pop_front();
+        }
+        self.asked.push_back((now, nonce));
+        Some(Question {
+            target,
+            nonce,
+            anchor,
+        })
+    }
+
+    //= docs/spec/membership.md#the-members-time
+    //# A nonce MUST NOT be foretold by anybody else: whoever could would collect a member's answers
+    //# in advance.
+    fn nonce(&mut self) -> [u8; 8] {
+        self.questions += 1;
+        let mut text = b"hamp nonce 1".to_vec();
+        text.extend(self.secret);
+        text.extend(self.questions.to_be_bytes());
+        crate::wire::hash(&text)
     }
 
     fn next_question(&self) -> Instant {
-        self.asked
-            .map_or(Instant::ZERO, |asked| asked + self.timing.ask_interval())
+        let last = self.asked.back();
+        last.map_or(Instant::ZERO, |(asked, _)| {
+            *asked + self.timing.ask_interval()
+        })
     }
 }
 

@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 use super::super::chain::Tail;
 use super::super::record_set::RecordSet;
 use super::super::{Reason, Timing};
-use crate::time::{Duration, Instant};
+use super::clock::{Clock, Lies, micros};
+use crate::time::Instant;
 use crate::wire::frame::Mac;
 use crate::wire::{ChainId, MemberId, Record, Statement, StatementKind};
-
-/// Clocks may differ by this much: 500 parts in a million.
-const DRIFT_PPM: u64 = 500;
 
 /// One other member on the link.
 #[derive(Debug, Clone)]
@@ -24,8 +22,7 @@ pub struct Peer {
     pub(super) ipv6: Option<core::net::Ipv6Addr>,
     pub(super) timing: Timing,
     pub(super) chains: Vec<(ChainId, Tail)>,
-    /// When the last statement came, and what the member's time was then.
-    pub(super) anchor: (Instant, Duration),
+    pub(super) clock: Clock,
     pub(super) records: RecordSet,
     pub(super) parts: Parts,
     pub(super) heard: Instant,
@@ -124,19 +121,33 @@ impl Peer {
         self.records.len() + self.parts.held
     }
 
-    /// The hello index that the peer's clock shows at `now`, by its last statement.
-    pub(super) fn expected_index(&self, now: Instant) -> u32 {
-        let (at, time) = self.anchor;
-        let time = micros(time).saturating_add(now.micros_since(at));
-        u32::try_from(time / micros(self.timing.hello).max(1)).unwrap_or(u32::MAX)
+    /// Where the moment of hello `index` lies by the peer's clock.
+    pub(super) fn place(&self, now: Instant, index: u32) -> Lies {
+        self.clock
+            .place(now, self.time_of(index), self.timing.dead_time())
     }
 
-    /// How far, in hellos, clocks may have drifted apart since the last statement.
-    pub(super) fn drift(&self, now: Instant) -> u32 {
-        let passed = now.micros_since(self.anchor.0);
-        let drift = passed.saturating_mul(DRIFT_PPM) / 1_000_000;
-        let hellos = drift.div_ceil(micros(self.timing.hello).max(1));
-        u32::try_from(hellos).unwrap_or(u32::MAX)
+    /// The peer's time at hello `index`, in microseconds.
+    fn time_of(&self, index: u32) -> u64 {
+        micros(self.timing.hello).saturating_mul(index.into())
+    }
+
+    /// A sign of life that was made when the peer's time was `time`, in microseconds.
+    fn lives(&mut self, now: Instant, time: u64) {
+        //= docs/spec/membership.md#the-members-time
+        //# A member whose time is proved lives for a dead time from when it made its last sign of
+        //# life, however late that came.
+        let made = if self.clock.is_fresh() {
+            self.clock.when(now, time)
+        } else {
+            now
+        };
+        self.heard = self.heard.max(made);
+    }
+
+    /// Takes the peer to have made hello `index`.
+    pub(super) fn said_hello(&mut self, now: Instant, index: u32) {
+        self.lives(now, self.time_of(index));
     }
 
     pub(super) fn new(now: Instant, statement: &Statement, records: Option<RecordSet>) -> Self {
@@ -153,7 +164,7 @@ impl Peer {
                 dead_hellos: statement.dead_hellos,
             },
             chains: Vec::new(),
-            anchor: (now, statement.time),
+            clock: Clock::new(now, statement.time, false),
             records: records.unwrap_or_default(),
             parts: Parts::default(),
             heard: now,
@@ -162,7 +173,13 @@ impl Peer {
     }
 
     /// Everything of a statement but its records.
-    pub(super) fn take_in(&mut self, now: Instant, id: MemberId, statement: &Statement) {
+    pub(super) fn take_in(
+        &mut self,
+        now: Instant,
+        id: MemberId,
+        statement: &Statement,
+        fresh: bool,
+    ) {
         self.counter = statement.counter;
         self.mac = statement.mac;
         self.ipv4 = statement.ipv4;
@@ -171,8 +188,12 @@ impl Peer {
             hello: statement.hello_interval,
             dead_hellos: statement.dead_hellos,
         };
-        self.anchor = (now, statement.time);
-        self.heard = now;
+        if fresh {
+            self.clock.set(now, statement.time);
+        } else if !self.clock.is_fresh() {
+            self.clock = Clock::new(now, statement.time, false);
+        }
+        self.lives(now, micros(statement.time));
         let chain = statement.chain_id(id);
         if self.chains.iter().any(|(known, _)| *known == chain) {
             return;
@@ -219,8 +240,4 @@ impl Peer {
             StatementKind::Anchor => Err(Reason::GenerationGap),
         }
     }
-}
-
-fn micros(span: Duration) -> u64 {
-    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
