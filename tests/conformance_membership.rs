@@ -625,7 +625,7 @@ fn a_hello_that_proves_nothing_is_refused_with_its_reason() {
     //= type=test
     //# A receiver MUST refuse, before it hashes anything, a hello whose index is ahead of the member's
     //# time by more than the dead time and the drift of the clocks.
-    let (reasons, net, since) = refusal(|hello| hello.index += 3, none, 1);
+    let (reasons, net, since) = refusal(|hello| hello.index += 5, none, 1);
     assert_eq!(reasons, [Reason::IndexAhead]);
     //= docs/spec/membership.md#hello
     //= type=test
