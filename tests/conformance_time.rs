@@ -340,13 +340,13 @@ fn a_dead_member_is_forgotten_within_two_dead_times_whatever_is_withheld() {
             pair.run(age, true, false);
             assert!(pair.known(), "{held_back:?} {age:?}");
             // The last hellos are held back; then the member dies, and they are dealt one by one,
-            // the newest first, each just before the receiver would forget the member.
+            // the oldest first, each just before the receiver would forget the member.
             let from = pair.said.len();
             pair.run(2 * SECOND, false, false);
             assert!(pair.known(), "{held_back:?} {age:?}");
             let died = pair.now;
             let held: Vec<_> = pair.said[from..].to_vec();
-            let mut held = held.iter().rev();
+            let mut held = held.iter();
             let lived = pair.die(died, |view, now| {
                 let dies = view.get(ID).map(hamp::proto::view::Peer::dies_at);
                 if dies.is_some_and(|dies| dies <= now + MILLI)
