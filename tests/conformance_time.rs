@@ -175,7 +175,7 @@ fn an_unknown_epoch_is_asked_before_it_is_believed() {
         .iter()
         .find(|(_, s)| statement(s).is_some())
         .unwrap();
-    //= docs/spec/membership.md#the-members-time
+    //= docs/spec/membership.md#proof-of-time
     //= type=test
     //# In enforce mode a receiver MUST NOT believe a statement of an epoch that it does not know, or
     //# change anything for it, unless it carries a nonce of the receiver; it MUST query the member
@@ -217,7 +217,7 @@ fn nonces_depend_on_a_secret() {
         };
         [draw(), draw(), draw()]
     };
-    //= docs/spec/membership.md#the-members-time
+    //= docs/spec/membership.md#proof-of-time
     //= type=test
     //# A nonce MUST NOT be foretold by anybody else: whoever could would collect a member's answers
     //# in advance.
@@ -243,7 +243,7 @@ fn an_answer_counts_for_three_quarters_of_the_dead_time() {
         let heard = pair
             .view
             .handle_statement(asked + late, SOURCE, ID, answer.unwrap());
-        //= docs/spec/membership.md#the-members-time
+        //= docs/spec/membership.md#proof-of-time
         //= type=test
         //# A receiver MUST NOT take a nonce for its own that it sent more than three quarters of the
         //# member's dead time ago.
@@ -271,7 +271,7 @@ fn a_statement_from_another_time_is_refused() {
         statement.time = time;
         hear(&mut pair.view, pair.now, &Speech::Statement(statement))
     };
-    //= docs/spec/membership.md#the-members-time
+    //= docs/spec/membership.md#proof-of-time
     //= type=test
     //# In enforce mode a receiver MUST refuse a statement whose time is off the member's time by more
     //# than the dead time and the drift of the clocks, and query the member.
@@ -305,7 +305,7 @@ fn a_late_sign_of_life_counts_from_when_it_was_made() {
         assert_eq!(hear(&mut pair.view, pair.now, speech), Ok(()));
     }
     let lived = pair.die(died, |_, _| {});
-    //= docs/spec/membership.md#the-members-time
+    //= docs/spec/membership.md#proof-of-time
     //= type=test
     //# A member whose time is proved lives for a dead time from when it made its last sign of life,
     //# however late that came.
@@ -372,7 +372,7 @@ fn a_member_is_asked_for_its_time_before_its_proof_is_stale() {
     pair.run(740 * SECOND, true, false);
     assert_eq!(pair.questions, []);
     pair.run(20 * SECOND, true, false);
-    //= docs/spec/membership.md#the-members-time
+    //= docs/spec/membership.md#proof-of-time
     //= type=test
     //# In enforce mode a receiver MUST query a member whose time it was last told, in an answer, 250
     //# dead times of the member ago.
@@ -380,7 +380,7 @@ fn a_member_is_asked_for_its_time_before_its_proof_is_stale() {
     pair.run(730 * SECOND, true, false);
     assert!(pair.known());
     pair.run(20 * SECOND, true, false);
-    //= docs/spec/membership.md#the-members-time
+    //= docs/spec/membership.md#proof-of-time
     //= type=test
     //# In enforce mode a receiver MUST refuse the hellos of a member that has not answered a question
     //# of it for 500 dead times of the member.
@@ -397,7 +397,7 @@ fn one_that_begins_to_enforce_asks_everybody_and_believes_who_answers() {
         pair.questions.clear();
         pair.view.set_strict(true);
         pair.run(10 * SECOND, true, answered);
-        //= docs/spec/membership.md#the-members-time
+        //= docs/spec/membership.md#proof-of-time
         //= type=test
         //# A receiver that begins to enforce MUST query everybody, and refuse the hellos of those that
         //# have not answered.

@@ -10,7 +10,7 @@ const DRIFT_PPM: u64 = 500;
 /// allowance is used.
 const RENEW: u64 = 250;
 /// And not believed any more after so many: the allowance is then a quarter of the dead time.
-//= docs/spec/membership.md#the-members-time
+//= docs/spec/membership.md#proof-of-time
 //# In enforce mode a receiver MUST refuse the hellos of a member that has not answered a question
 //# of it for 500 dead times of the member.
 const STALE: u64 = 500;

@@ -196,7 +196,7 @@ impl View {
     /// again. Those that have not yet are asked at once, and have their dead time to answer.
     pub fn set_strict(&mut self, strict: bool) {
         if strict && !self.strict {
-            //= docs/spec/membership.md#the-members-time
+            //= docs/spec/membership.md#proof-of-time
             //# A receiver that begins to enforce MUST query everybody, and refuse the hellos of those
             //# that have not answered.
             self.plan_question(MemberId::EVERYBODY, true);
@@ -209,7 +209,7 @@ impl View {
 
     /// Whether `statement` answers a question that was asked not long ago.
     fn is_fresh(&self, now: Instant, statement: &Statement) -> bool {
-        //= docs/spec/membership.md#the-members-time
+        //= docs/spec/membership.md#proof-of-time
         //# A receiver MUST NOT take a nonce for its own that it sent more than three quarters of the
         //# member's dead time ago.
         let good = statement.dead_time() * 3 / 4;
@@ -368,13 +368,13 @@ impl View {
         let known = self.peers.get(&id);
         let Some(peer) = known.filter(|peer| peer.epoch == statement.epoch) else {
             self.ask(id);
-            //= docs/spec/membership.md#the-members-time
+            //= docs/spec/membership.md#proof-of-time
             //# In enforce mode a receiver MUST NOT believe a statement of an epoch that it does not
             //# know, or change anything for it, unless it carries a nonce of the receiver; it MUST
             //# query the member instead.
             return Err(Reason::Unchallenged);
         };
-        //= docs/spec/membership.md#the-members-time
+        //= docs/spec/membership.md#proof-of-time
         //# In enforce mode a receiver MUST refuse a statement whose time is off the member's time by
         //# more than the dead time and the drift of the clocks, and query the member.
         let refused = match peer
@@ -424,7 +424,7 @@ impl View {
         };
         if self.strict && peer.clock.is_stale(now, peer.timing.dead_time()) {
             self.plan_question(id, true);
-            //= docs/spec/membership.md#the-members-time
+            //= docs/spec/membership.md#proof-of-time
             //# In enforce mode a receiver MUST refuse the hellos of a member that has not answered a
             //# question of it for 500 dead times of the member.
             return Err(Reason::StaleTime);
@@ -469,7 +469,7 @@ impl View {
         // The sender has moved on: the chains before this one are retired.
         peer.chains.drain(..at);
         peer.said_hello(now, hello.index);
-        //= docs/spec/membership.md#the-members-time
+        //= docs/spec/membership.md#proof-of-time
         //# In enforce mode a receiver MUST query a member whose time it was last told, in an answer,
         //# 250 dead times of the member ago.
         if self.strict && peer.clock.ends_soon(now, peer.timing.dead_time()) {
@@ -558,7 +558,7 @@ impl View {
         })
     }
 
-    //= docs/spec/membership.md#the-members-time
+    //= docs/spec/membership.md#proof-of-time
     //# A nonce MUST NOT be foretold by anybody else: whoever could would collect a member's answers
     //# in advance.
     fn nonce(&mut self) -> [u8; 8] {

@@ -134,7 +134,7 @@ impl Peer {
 
     /// A sign of life that was made when the peer's time was `time`, in microseconds.
     fn lives(&mut self, now: Instant, time: u64) {
-        //= docs/spec/membership.md#the-members-time
+        //= docs/spec/membership.md#proof-of-time
         //# A member whose time is proved lives for a dead time from when it made its last sign of
         //# life, however late that came.
         let made = if self.clock.is_fresh() {
