@@ -182,16 +182,6 @@ impl Default for Counters {
     }
 }
 
-impl Default for Counters {
-    fn default() -> Self {
-        Self {
-            received: [0; What::ALL.len()],
-            sent: [0; What::ALL.len()],
-            ignored: [0; Reason::ALL.len()],
-        }
-    }
-}
-
 impl Counters {
     /// Frames used, by what they were; none that were not seen.
     pub fn received(&self) -> impl Iterator<Item = (What, u64)> {
