@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::daemon::config::AddressOrPrefix;
+use crate::daemon::config::{AddressOrPrefix, MemberScope};
 use crate::daemon::control::Request;
 use crate::daemon::{Failure, clean, exit, run};
 
@@ -76,6 +76,9 @@ enum Command {
         /// Members with a higher preference answer first (default: as configured)
         #[arg(long)]
         preference: Option<u16>,
+        /// How far routers may carry it (default: as configured)
+        #[arg(long, value_enum)]
+        scope: Option<MemberScope>,
         #[command(flatten)]
         report: Report,
     },
@@ -171,11 +174,13 @@ fn execute(command: Command) -> Result<String, Failure> {
         Command::Join {
             prefix,
             preference,
+            scope,
             report,
         } => report.ask(
             &Request::Join {
                 prefix: prefix.0,
                 preference,
+                scope,
             },
             ask::done,
         ),

@@ -5,9 +5,11 @@
 
 mod document;
 mod error;
+mod roles;
 
 pub use document::{Document, Path as KeyPath, nearest};
 pub use error::Error;
+pub use roles::{LastLink, LimitsTable, Router, Trust, TrustMode};
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -31,6 +33,13 @@ pub struct Config {
     pub member: Option<Member>,
     /// Reach addresses.
     pub client: Option<Client>,
+    /// Route to members.
+    pub router: Option<Router>,
+    /// Whose word counts.
+    pub trust: Option<Trust>,
+    /// How much is remembered of others.
+    #[serde(default)]
+    pub limits: LimitsTable,
 }
 
 /// The `[node]` table.
@@ -88,6 +97,34 @@ pub struct Member {
     /// Higher answers first.
     #[serde(default = "preference")]
     pub preference: u16,
+    /// How far routers may carry what is served.
+    #[serde(default)]
+    pub scope: MemberScope,
+}
+
+/// How far routers may carry what a member serves.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum MemberScope {
+    /// Not off its link.
+    Link,
+    /// Inside the site.
+    Site,
+    /// Anywhere.
+    #[default]
+    Global,
+}
+
+impl From<MemberScope> for crate::wire::Scope {
+    fn from(scope: MemberScope) -> Self {
+        match scope {
+            MemberScope::Link => Self::Link,
+            MemberScope::Site => Self::Site,
+            MemberScope::Global => Self::Global,
+        }
+    }
 }
 
 /// The `[client]` table.
@@ -185,7 +222,11 @@ impl Config {
             key: None,
             message: error.to_string(),
         })?;
-        Self::parse(&text, &file)
+        let mut config = Self::parse(&text, &file)?;
+        if let (Some(trust), Some(directory)) = (&mut config.trust, path.parent()) {
+            trust.resolve(directory);
+        }
+        Ok(config)
     }
 
     /// Checks a file's text; `file` is its name in errors.
@@ -257,6 +298,13 @@ impl Config {
                 ));
             }
         }
+        self.limits.check()?;
+        if let Some(router) = &self.router {
+            router.check(&self.node.interfaces)?;
+        }
+        if let Some(trust) = &self.trust {
+            trust.check()?;
+        }
         let addresses = self.addresses();
         for (at, prefix) in addresses.iter().enumerate() {
             if !class.covers(prefix) {
@@ -287,6 +335,13 @@ impl Config {
             .map_or(preference(), |member| member.preference)
     }
 
+    /// How far routers may carry what is served from the start, or joined without a scope.
+    pub fn scope(&self) -> MemberScope {
+        self.member
+            .as_ref()
+            .map_or_else(MemberScope::default, |member| member.scope)
+    }
+
     /// What is served from the start.
     pub fn addresses(&self) -> Vec<Prefix> {
         let member = self.member.iter();
@@ -298,6 +353,11 @@ impl Config {
     /// Whether programs on this host reach the class.
     pub fn is_client(&self) -> bool {
         self.client.as_ref().is_some_and(|client| client.enabled)
+    }
+
+    /// This host as a router, if it is one.
+    pub fn router(&self) -> Option<&Router> {
+        self.router.as_ref().filter(|router| router.enabled)
     }
 
     /// Time between hellos.

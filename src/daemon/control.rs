@@ -17,6 +17,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, TryAcquireError, mpsc, oneshot};
 
+use super::config::MemberScope;
 use super::{Failure, exit};
 use crate::addr::Prefix;
 
@@ -48,6 +49,9 @@ pub enum Request {
         /// Higher answers first; `None`: the configured preference.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         preference: Option<u16>,
+        /// How far routers may carry it; `None`: the configured scope.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scope: Option<MemberScope>,
     },
     /// Stop serving a prefix.
     Leave {

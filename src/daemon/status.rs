@@ -21,7 +21,7 @@ use crate::proto::ownership::Candidate;
 use crate::proto::view::Peer;
 use crate::proto::{Timing, What};
 use crate::time::{Duration, Instant};
-use crate::wire::{MemberId, Record};
+use crate::wire::{MemberId, Record, Scope};
 
 /// `hamp.done/1`: a command was carried out.
 pub(super) fn done(command: &str, prefix: &Prefix) -> Value {
@@ -46,7 +46,11 @@ pub(super) fn status(daemon: &Daemon, now: Instant) -> Later {
         .node
         .joined()
         .map(|(prefix, options)| {
-            json!({ "prefix": shown(&prefix), "preference": options.preference })
+            json!({
+                "prefix": shown(&prefix),
+                "preference": options.preference,
+                "scope": scope(options.scope),
+            })
         })
         .collect();
     let mut status = json!({
@@ -275,10 +279,19 @@ fn records(records: impl Iterator<Item = Record>) -> Value {
         Some(json!({
             "prefix": shown(&prefix),
             "preference": record.preference,
+            "scope": scope(record.scope),
             "draining": record.draining,
         }))
     });
     known.collect()
+}
+
+fn scope(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Site => "site",
+        Scope::Global => "global",
+        Scope::Link | Scope::Unknown(_) => "link",
+    }
 }
 
 fn mac(address: &[u8; 6]) -> String {

@@ -24,7 +24,9 @@ fn the_example_loads_and_holds_every_key() {
     let config = Config::parse(text, "examples/hamp.toml").unwrap();
     assert_eq!(config.addresses().len(), 2);
     // Whatever key the parser names as known must be in the example.
-    for table in ["node", "class", "member", "client"] {
+    for table in [
+        "node", "class", "member", "client", "router", "trust", "limits",
+    ] {
         let probe = format!("[{table}]\nno_such_key = 1\n");
         let refused = toml::from_str::<Config>(&probe).unwrap_err();
         for key in refused.message().split('`').skip(3).step_by(2) {
@@ -64,6 +66,46 @@ fn a_bad_value_names_its_line_and_key() {
             "[member]\naddresses = [\n  \"198.18.0.1\",\n  \"198.18.0.300\",\n]\n",
             "member.addresses",
             "198.18.0.300",
+        ),
+        (
+            "[router]\necmp = 17\n",
+            "hamp.toml:4: router.ecmp",
+            "within 1 to 16",
+        ),
+        (
+            "[router]\ninterfaces = [\"eth1\"]\n",
+            "hamp.toml:4: router.interfaces",
+            "none of node.interfaces",
+        ),
+        (
+            "[router]\nlast_link = \"broadcast\"\n",
+            "hamp.toml:4: router.last_link",
+            "unicast",
+        ),
+        (
+            "[trust]\nmode = \"strict\"\n",
+            "hamp.toml:4: trust.mode",
+            "enforce",
+        ),
+        (
+            "[trust]\nkey = \"k\"\nauthorities = [\"a\"]\n",
+            "hamp.toml:4: trust.key",
+            "trust.certificate",
+        ),
+        (
+            "[trust]\nmode = \"count\"\n",
+            "trust.mode",
+            "trust.authorities",
+        ),
+        (
+            "[limits]\nmembers_per_link = 0\n",
+            "hamp.toml:4: limits.members_per_link",
+            "within 1 to 65536",
+        ),
+        (
+            "[member]\nscope = \"world\"\n",
+            "hamp.toml:4: member.scope",
+            "global",
         ),
         (
             "[member]\naddresses = [\"10.0.0.1\"]\n",
@@ -159,4 +201,20 @@ fn hostile_files_are_errors_too() {
     }
     let deep = format!("x = {}", "[".repeat(100_000));
     assert!(Config::parse(&deep, "f").is_err());
+}
+
+#[test]
+fn files_are_named_relative_to_the_configuration() {
+    let directory = std::env::temp_dir().join(format!("hamp-config-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let file = directory.join("hamp.toml");
+    let trust = "[trust]\nkey = \"k\"\ncertificate = \"/c\"\nauthorities = [\"a\"]\n";
+    std::fs::write(&file, format!("{NODE}{trust}")).unwrap();
+    let config = Config::load(&file);
+    std::fs::remove_dir_all(&directory).unwrap();
+    let trust = config.unwrap().trust.unwrap();
+    assert_eq!(trust.key, Some(directory.join("k")));
+    assert_eq!(trust.certificate, Some("/c".into()));
+    assert_eq!(trust.authorities, [directory.join("a")]);
+    assert_eq!(trust.mode, TrustMode::Enforce);
 }

@@ -35,6 +35,7 @@ async fn requests_are_answered_and_bad_ones_refused() {
     let request = Request::Join {
         prefix: "198.18.0.1/32".parse().unwrap(),
         preference: None,
+        scope: None,
     };
     let (asked, to) = (request.clone(), name.clone());
     let answer = tokio::task::spawn_blocking(move || ask(&to, &asked))

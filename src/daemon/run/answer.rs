@@ -44,9 +44,17 @@ impl Daemon {
             Request::Neighbours => return status::neighbours(self, now),
             Request::Connections => return status::connections(self),
             Request::Members => Ok(status::members(self, now)),
-            Request::Join { prefix, preference } => {
-                let preference = preference.unwrap_or_else(|| self.config.preference());
-                let joined = self.join(now, prefix, preference).await;
+            Request::Join {
+                prefix,
+                preference,
+                scope,
+            } => {
+                let options = JoinOptions {
+                    preference: preference.unwrap_or_else(|| self.config.preference()),
+                    scope: scope.unwrap_or_else(|| self.config.scope()).into(),
+                    serial: None,
+                };
+                let joined = self.join(now, prefix, options).await;
                 joined.map(|()| status::done("join", &prefix))
             }
             Request::Leave { prefix } => {
@@ -57,14 +65,15 @@ impl Daemon {
         future::ready(done).boxed()
     }
 
-    async fn join(&mut self, now: Instant, prefix: Prefix, preference: u16) -> Result<(), Failure> {
+    async fn join(
+        &mut self,
+        now: Instant,
+        prefix: Prefix,
+        options: JoinOptions,
+    ) -> Result<(), Failure> {
         if self.stopping.is_some() {
             return Err(Failure::new(exit::FAILED, "the daemon is stopping"));
         }
-        let options = JoinOptions {
-            preference,
-            ..JoinOptions::default()
-        };
         let joined = self.node.join(now, prefix, options);
         joined.map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
         self.kernel.hold(now, &[prefix.trunc()]).await

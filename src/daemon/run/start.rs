@@ -18,12 +18,14 @@ pub(super) fn node(now: Instant, config: &Config) -> Result<Node, Failure> {
             dead_hellos: config.node.dead_hellos,
         },
         client: config.is_client(),
+        limits: config.limits.into(),
         ..node::Config::default()
     };
     let mut node = Node::new(node, secret, clock::epoch());
     for prefix in config.addresses() {
         let options = JoinOptions {
             preference: config.preference(),
+            scope: config.scope().into(),
             ..JoinOptions::default()
         };
         let joined = node.join(now, prefix, options);
