@@ -19,6 +19,7 @@ LAB_PROGRAMS=(
     ip=iproute2 bridge=iproute2 nft=nftables ping=iputils-ping unshare=util-linux
     tcpdump=tcpdump curl=curl dig=bind9-dnsutils nginx=nginx-light named=bind9
     ssh=openssh-client ssh-keygen=openssh-client sshd=openssh-server
+    bird=bird2 vtysh=frr
 )
 
 say() { printf '%s\n' "$*" >&2; }
@@ -81,9 +82,9 @@ need() {
         present "${pair%%=*}" || die 69 "${pair#*=} is installed and ${pair%%=*} still missing"
     done
     case " ${packages[*]} " in
-        *" nginx-light "* | *" bind9 "* | *" openssh-server "*)
+        *" nginx-light "* | *" bind9 "* | *" openssh-server "* | *" bird2 "* | *" frr "*)
             say "Debian starts the services of these packages from the next boot on; to prevent it:" \
-                "systemctl disable nginx named ssh"
+                "systemctl disable nginx named ssh bird frr"
             ;;
     esac
 }

@@ -5,6 +5,7 @@
 
 mod ask;
 pub mod decode;
+mod export;
 mod table;
 
 use std::ffi::OsString;
@@ -106,6 +107,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print the configuration with which BIRD or FRR carries the routes of hamp's router on
+    Export(export::Arguments),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -195,6 +198,7 @@ fn execute(command: Command) -> Result<String, Failure> {
             decode::decode(&file, json, &mut io::BufWriter::new(io::stdout().lock()))?;
             Ok(String::new())
         }
+        Command::Export(arguments) => arguments.run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "hamp", &mut script);
