@@ -8,6 +8,7 @@
 //! this module.
 
 pub mod checks;
+pub mod fib;
 pub mod filter;
 pub mod groups;
 pub mod netlink;

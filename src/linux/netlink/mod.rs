@@ -7,10 +7,14 @@
 //! again, so that a lost notification loses nothing.
 
 mod addresses;
+mod bulk;
+mod fib;
 mod links;
+mod message;
 mod neighbours;
 mod routes;
 
+pub use bulk::{Bulk, Refusal};
 pub use links::Link;
 pub use neighbours::Neighbour;
 
