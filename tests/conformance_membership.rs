@@ -922,8 +922,8 @@ fn a_node_asks_once_in_300_ms() {
     assert!(queries.len() >= 3, "{queries:?}");
     //= docs/spec/membership.md#query
     //= type=test
-    //# A node MUST NOT query more often than once in 300 ms on a link, or once in a hello interval where
-    //# that is shorter.
+    //# A node MUST NOT query the same target on a link more often than once in 300 ms, or once in a hello
+    //# interval where that is shorter.
     assert!(
         queries
             .windows(2)

@@ -214,7 +214,17 @@ fn prefixes_come_and_go_while_it_runs() -> Result<()> {
     let daemon = start(one)?;
     let joined = report(one, &["join", "198.18.0.7"])?;
     ensure!(joined["schema"] == "hamp.done/1", "{joined:#}");
-    report(one, &["join", "2001:2:0:1546::7/128", "--preference", "7", "--scope", "site"])?;
+    report(
+        one,
+        &[
+            "join",
+            "2001:2:0:1546::7/128",
+            "--preference",
+            "7",
+            "--scope",
+            "site",
+        ],
+    )?;
     serving(one, 2)?;
     let again = one.run(&["hamp", "join", "198.18.0.7"])?;
     ensure!(again.stderr.contains("already"), "{again:?}");

@@ -205,7 +205,7 @@ impl Link {
             }
         }
         self.announce(now);
-        if self.state.is_some()
+        while self.state.is_some()
             && let Some(question) = self.view.poll_question(now)
         {
             self.ask(question);

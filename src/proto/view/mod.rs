@@ -6,12 +6,15 @@
 
 mod clock;
 mod peer;
+mod questions;
 
 use std::collections::{BTreeMap, VecDeque};
 
 pub use peer::Peer;
+pub use questions::Question;
 
 use clock::{Lies, micros};
+use questions::Questions;
 
 use super::chain::Refused;
 use super::record_set::RecordSet;
@@ -46,20 +49,6 @@ impl Default for Limits {
 const FAR: u32 = 64;
 /// How long such a hello is not looked at after one with a wrong value.
 const WRONG_PAUSE: Duration = Duration::from_millis(300);
-
-/// Questions whose nonces are remembered: those of the last 19 s at one in 300 ms.
-const QUESTIONS: usize = 64;
-
-/// A question to ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Question {
-    /// Who is asked; [`MemberId::EVERYBODY`] for all.
-    pub target: MemberId,
-    /// What makes the answer ours.
-    pub nonce: [u8; 8],
-    /// Whether the time alone is asked for.
-    pub anchor: bool,
-}
 
 /// Where a message came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,14 +115,8 @@ pub struct View {
     limits: Limits,
     peers: BTreeMap<MemberId, Peer>,
     events: VecDeque<PeerEvent>,
-    /// Whom to ask: one peer, or everybody when it is more than one; and whether for the time
-    /// alone.
-    ask: Option<(MemberId, bool)>,
-    /// The last questions, newest last; at most [`QUESTIONS`].
-    asked: VecDeque<(Instant, [u8; 8])>,
+    questions: Questions,
     strict: bool,
-    secret: [u8; 32],
-    questions: u64,
     /// No peer dies before this. Hellos put deaths off without a look at it, so it may be early.
     wake: Option<Instant>,
     /// This host's own timers.
@@ -149,11 +132,8 @@ impl View {
             limits,
             peers: BTreeMap::new(),
             events: VecDeque::new(),
-            ask: None,
-            asked: VecDeque::new(),
+            questions: Questions::new(timing, secret),
             strict: false,
-            secret,
-            questions: 0,
             wake: None,
             timing,
         }
@@ -173,23 +153,12 @@ impl View {
     pub fn clear(&mut self) {
         self.peers.clear();
         self.wake = None;
-        self.ask = None;
+        self.questions.clear();
     }
 
     /// Plans a question to `target` for all it has to say.
     pub fn ask(&mut self, target: MemberId) {
-        self.plan_question(target, false);
-    }
-
-    fn plan_question(&mut self, target: MemberId, anchor: bool) {
-        self.ask = Some(match self.ask {
-            None => (target, anchor),
-            Some((other, other_anchor)) => {
-                let same = other == target;
-                let whom = if same { target } else { MemberId::EVERYBODY };
-                (whom, anchor && other_anchor)
-            }
-        });
+        self.questions.plan(target, false);
     }
 
     /// Believes only members that have proved their time from now on (enforce mode), or anybody
@@ -199,7 +168,7 @@ impl View {
             //= docs/spec/membership.md#proof-of-time
             //# A receiver that begins to enforce MUST query everybody, and refuse the hellos of those
             //# that have not answered.
-            self.plan_question(MemberId::EVERYBODY, true);
+            self.questions.plan(MemberId::EVERYBODY, true);
         }
         if !strict {
             self.peers.values_mut().for_each(|peer| peer.clock.doubt());
@@ -213,10 +182,7 @@ impl View {
         //# A receiver MUST NOT take a nonce for its own that it sent more than three quarters of the
         //# member's dead time ago.
         let good = statement.dead_time() * 3 / 4;
-        let ours = |nonce: &[u8; 8]| {
-            let asked = self.asked.iter().filter(|(_, asked)| asked == nonce);
-            asked.into_iter().any(|(at, _)| now <= *at + good)
-        };
+        let ours = |nonce: &[u8; 8]| self.questions.asked(now, nonce, good);
         let nonces = |option: &MessageOption| match option {
             MessageOption::Nonces(nonces) => nonces.iter().any(ours),
             _ => false,
@@ -423,7 +389,7 @@ impl View {
             return Err(Reason::UnknownChain);
         };
         if self.strict && peer.clock.is_stale(now, peer.timing.dead_time()) {
-            self.plan_question(id, true);
+            self.questions.plan(id, true);
             //= docs/spec/membership.md#proof-of-time
             //# In enforce mode a receiver MUST refuse the hellos of a member that has not answered a
             //# question of it for 500 dead times of the member.
@@ -473,7 +439,7 @@ impl View {
         //# In enforce mode a receiver MUST query a member whose time it was last told, in an answer,
         //# 250 dead times of the member ago.
         if self.strict && peer.clock.ends_soon(now, peer.timing.dead_time()) {
-            self.plan_question(id, true);
+            self.questions.plan(id, true);
         }
         Ok(())
     }
@@ -528,8 +494,7 @@ impl View {
 
     /// When [`Self::handle_timeout`] or [`Self::poll_question`] has something to do, or may have.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let ask = self.ask.map(|_| self.next_question());
-        super::earliest([self.wake, ask])
+        super::earliest([self.wake, self.questions.next()])
     }
 
     /// What became of peers, oldest first.
@@ -539,41 +504,7 @@ impl View {
 
     /// What to ask now, with a fresh nonce.
     pub fn poll_question(&mut self, now: Instant) -> Option<Question> {
-        //= docs/spec/membership.md#query
-        //# A node MUST NOT query more often than once in 300 ms on a link, or once in a hello
-        //# interval where that is shorter.
-        if now < self.next_question() {
-            return None;
-        }
-        let (target, anchor) = self.ask.take()?;
-        let nonce = self.nonce();
-        if self.asked.len() == QUESTIONS {
-            self.asked.pop_front();
-        }
-        self.asked.push_back((now, nonce));
-        Some(Question {
-            target,
-            nonce,
-            anchor,
-        })
-    }
-
-    //= docs/spec/membership.md#proof-of-time
-    //# A nonce MUST NOT be foretold by anybody else: whoever could would collect a member's answers
-    //# in advance.
-    fn nonce(&mut self) -> [u8; 8] {
-        self.questions += 1;
-        let mut text = b"hamp nonce 1".to_vec();
-        text.extend(self.secret);
-        text.extend(self.questions.to_be_bytes());
-        crate::wire::hash(&text)
-    }
-
-    fn next_question(&self) -> Instant {
-        let last = self.asked.back();
-        last.map_or(Instant::ZERO, |(asked, _)| {
-            *asked + self.timing.ask_interval()
-        })
+        self.questions.poll(now)
     }
 }
 
