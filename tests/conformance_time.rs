@@ -128,7 +128,9 @@ impl Pair {
             interval: Duration::ZERO,
             options: Vec::new(),
         };
-        let _ = self.member.handle_query(self.now, &query, &mut self.random);
+        let _ = self
+            .member
+            .handle_query(self.now, &query, true, &mut self.random);
     }
 
     fn known(&self) -> bool {
@@ -153,7 +155,7 @@ impl Pair {
 
 fn hear(view: &mut View, now: Instant, speech: &Speech) -> Result<(), Reason> {
     match speech {
-        Speech::Statement(statement) => view.handle_statement(now, SOURCE, ID, statement),
+        Speech::Statement(statement) => view.handle_statement(now, SOURCE, ID, statement, None),
         Speech::Hello(hello) => view.handle_hello(now, SOURCE, ID, hello),
     }
 }
@@ -242,7 +244,7 @@ fn an_answer_counts_for_three_quarters_of_the_dead_time() {
         });
         let heard = pair
             .view
-            .handle_statement(asked + late, SOURCE, ID, answer.unwrap());
+            .handle_statement(asked + late, SOURCE, ID, answer.unwrap(), None);
         //= docs/spec/membership.md#proof-of-time
         //= type=test
         //# A receiver MUST NOT take a nonce for its own that it sent more than three quarters of the

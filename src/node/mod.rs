@@ -6,19 +6,23 @@
 //! [`Node::poll_timeout`].
 
 mod link;
+mod trust;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 pub use crate::proto::ownership::Candidate as Owner;
 pub use crate::proto::view::{Change, Limits};
 
 use crate::addr::{Class, Prefix};
 use crate::proto::random::Random;
+use crate::proto::trust::{CheckLimits, Credentials, Mode, PublicKey, Trust};
 use crate::proto::{Counters, Reason, Timing, What, earliest};
 use crate::time::{Duration, Instant};
 use crate::wire::frame::Mac;
 use crate::wire::{MemberId, Scope};
+use link::Host;
 pub use link::{Heard, Link};
 
 /// What a node is.
@@ -34,6 +38,14 @@ pub struct Config {
     pub client: bool,
     /// How much it remembers of others, per link.
     pub limits: Limits,
+    /// What it signs with; `None`: it has no key.
+    pub credentials: Option<Arc<Credentials>>,
+    /// What becomes of messages that nobody vouches for.
+    pub trust: Mode,
+    /// Whose certificates count.
+    pub authorities: Vec<PublicKey>,
+    /// How many signatures it checks a second.
+    pub checks: CheckLimits,
 }
 
 impl Default for Config {
@@ -44,6 +56,10 @@ impl Default for Config {
             timing: Timing::default(),
             client: false,
             limits: Limits::default(),
+            credentials: None,
+            trust: Mode::default(),
+            authorities: Vec::new(),
+            checks: CheckLimits::default(),
         }
     }
 }
@@ -197,6 +213,9 @@ pub struct Node {
     random: Random,
     joined: BTreeMap<Prefix, JoinOptions>,
     links: BTreeMap<LinkId, Link>,
+    trust: Trust,
+    /// When the first of the members' certificates ends, in milliseconds since 1970, or earlier.
+    expires: Option<u64>,
     counters: Counters,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
@@ -209,6 +228,8 @@ impl Node {
         let mut text = b"hamp random seed".to_vec();
         text.extend(secret);
         let seed = u64::from_be_bytes(crate::wire::hash(&text));
+        let authorities = config.authorities.iter().copied();
+        let trust = Trust::new(config.trust, authorities, config.checks);
         Self {
             config,
             secret,
@@ -216,6 +237,8 @@ impl Node {
             random: Random::new(seed),
             joined: BTreeMap::new(),
             links: BTreeMap::new(),
+            trust,
+            expires: None,
             counters: Counters::default(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -256,9 +279,16 @@ impl Node {
     /// The same for a frame that was read already.
     pub fn handle_heard(&mut self, now: Instant, id: LinkId, frame: &Heard, outgoing: bool) {
         // What is due comes first: after a long sleep this host may not act on what it believes.
+        self.forget_if_due(now);
         self.advance_if_due(now, id);
+        let host = Host {
+            random: &mut self.random,
+            trust: &mut self.trust,
+            counters: &mut self.counters,
+            expires: &mut self.expires,
+        };
         let result = match self.links.get_mut(&id) {
-            Some(link) => link.handle_frame(now, frame, outgoing, &mut self.random),
+            Some(link) => link.handle_frame(now, frame, outgoing, host),
             None => Err(Some(Reason::NoLink)),
         };
         match result {
@@ -280,6 +310,7 @@ impl Node {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.forget_if_due(now);
         let links: Vec<_> = self.links.keys().copied().collect();
         links.into_iter().for_each(|id| self.advance(now, id));
     }
@@ -358,7 +389,8 @@ impl Node {
     /// When [`Self::handle_timeout`] has something to do. May change with every other call.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        earliest(self.links.values().map(Link::poll_timeout))
+        let links = self.links.values().map(Link::poll_timeout);
+        earliest(links.chain([self.forget_at()]))
     }
 
     /// What the node is.

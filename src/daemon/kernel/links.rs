@@ -180,7 +180,7 @@ impl Kernel {
         let before = attached.members.is_empty();
         match change {
             Change::Joined | Change::Changed => attached.members.insert(id),
-            Change::Left | Change::Dead => attached.members.remove(&id),
+            Change::Left | Change::Dead | Change::Distrusted => attached.members.remove(&id),
         };
         if attached.members.is_empty() == before {
             return Ok(());

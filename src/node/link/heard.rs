@@ -1,9 +1,10 @@
 //! A frame as it is read, which is the same for everybody who hears it.
 
 use crate::proto::Reason;
+use crate::proto::trust::Signed;
 use crate::proto::view::Source;
 use crate::wire::frame::{Answer, Frame, Request};
-use crate::wire::{Error, Message};
+use crate::wire::{Authentication, Error, Message};
 
 /// A frame that was read: parsed, its checksums checked, and decoded if it carries a message.
 ///
@@ -20,7 +21,7 @@ pub struct Heard(pub(super) Result<Concerns, Option<Reason>>);
 pub(super) enum Concerns {
     Responder(Request),
     Resolver(Answer),
-    Member(Source, Result<Message, Reason>),
+    Member(Source, Result<Message, Reason>, Option<Signed>),
 }
 
 impl Heard {
@@ -38,9 +39,24 @@ impl Heard {
                     Error::Version(_) => Reason::UnknownMessage,
                     _ => Reason::MalformedMessage,
                 });
-                Ok(Concerns::Member(Source { mac, address }, message))
+                let signed = message.as_ref().is_ok_and(is_signed);
+                let signed = signed.then(|| Signed::new(payload));
+                Ok(Concerns::Member(Source { mac, address }, message, signed))
             }
             Err(ignored) => Err(Reason::from_frame(ignored)),
         })
     }
+}
+
+fn is_signed(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::Statement {
+            authentication: Authentication::Ed25519 { .. },
+            ..
+        } | Message::Query {
+            authentication: Authentication::Ed25519 { .. },
+            ..
+        }
+    )
 }

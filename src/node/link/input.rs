@@ -1,16 +1,31 @@
 //! What comes in by a link, and which machine it is for.
 
+use std::sync::Arc;
+
 use super::heard::Concerns;
 use super::{Heard, Link};
 use crate::proto::random::Random;
+use crate::proto::trust::{Mode, Signed, Standing, Trust};
 use crate::proto::view::Source;
-use crate::proto::{Reason, What};
+use crate::proto::{Counters, Reason, What};
 use crate::time::Instant;
 use crate::wire::frame::{Answer, Request};
-use crate::wire::{MemberId, Message};
+use crate::wire::{MemberId, Message, Query};
 
 /// What a frame was used as, or why it was not; no reason where it never concerned anycast.
 type Used = Result<What, Option<Reason>>;
+
+/// Senders whose last query is remembered.
+const ASKERS: usize = 1024;
+
+/// What a host has for all its links.
+#[derive(Debug)]
+pub(in crate::node) struct Host<'a> {
+    pub(in crate::node) random: &'a mut Random,
+    pub(in crate::node) trust: &'a mut Trust,
+    pub(in crate::node) counters: &'a mut Counters,
+    pub(in crate::node) expires: &'a mut Option<u64>,
+}
 
 impl Link {
     pub(in crate::node) fn handle_frame(
@@ -18,9 +33,9 @@ impl Link {
         now: Instant,
         frame: &Heard,
         outgoing: bool,
-        random: &mut Random,
+        host: Host<'_>,
     ) -> Used {
-        let used = self.take(now, frame, outgoing, random);
+        let used = self.take(now, frame, outgoing, host);
         // A proof of life, and the second copy of anything, bring nothing forward.
         if !matches!(used, Ok(What::Hello) | Err(Some(Reason::Duplicate))) {
             self.plan();
@@ -28,22 +43,22 @@ impl Link {
         used
     }
 
-    fn take(&mut self, now: Instant, frame: &Heard, outgoing: bool, random: &mut Random) -> Used {
+    fn take(&mut self, now: Instant, frame: &Heard, outgoing: bool, host: Host<'_>) -> Used {
         if self.state.is_none() {
             return Err(Some(Reason::NoLink));
         }
         match frame.0.as_ref().map_err(|reason| *reason)? {
             Concerns::Responder(request) if self.class.contains(request.target) => {
-                self.handle_request(now, request, outgoing, random)
+                self.handle_request(now, request, outgoing, host.random)
             }
             Concerns::Resolver(answer) if self.class.contains(answer.target) && !outgoing => {
                 self.handle_answer(now, answer)
             }
-            Concerns::Member(source, message) if !outgoing => {
+            Concerns::Member(source, message, signed) if !outgoing => {
                 //= docs/spec/membership.md#header
                 //# An ignored message MUST change nothing but a counter.
                 let message = message.as_ref().map_err(|reason| Some(*reason))?;
-                self.handle_message(now, *source, message, random)
+                self.handle_message(now, *source, message, signed.as_ref(), host)
             }
             _ => Err(None),
         }
@@ -102,20 +117,26 @@ impl Link {
         now: Instant,
         source: Source,
         message: &Message,
-        random: &mut Random,
+        signed: Option<&Signed>,
+        mut host: Host<'_>,
     ) -> Used {
         //= docs/spec/membership.md#header
         //# A receiver MUST ignore a message that carries its own member id.
         if message.sender() == self.member.identity().id {
             return Err(Some(Reason::OwnId));
         }
-        // Without keys every authentication is taken for none: what a signature says is not
-        // checked, and nothing is trusted for having one.
         let (what, result) = match message {
             Message::Statement {
                 member, statement, ..
             } => {
-                let handled = self.view.handle_statement(now, source, *member, statement);
+                let view = &self.view;
+                let glance = view.glance(source, *member, statement);
+                let vouched = glance.and_then(|()| host.vouch(now, source, message, signed));
+                let handled = vouched.and_then(|standing| {
+                    let standing = standing.as_ref();
+                    self.view
+                        .handle_statement(now, source, *member, statement, standing)
+                });
                 (super::what(statement), handled)
             }
             Message::Hello { member, hello } => (
@@ -127,12 +148,86 @@ impl Link {
                 if query.target != me && query.target != MemberId::EVERYBODY {
                     return Err(None);
                 }
-                (What::Query, self.member.handle_query(now, query, random))
+                let handled = self.handle_query(now, source, (message, query), signed, host);
+                (What::Query, handled)
             }
             //= docs/spec/membership.md#header
             //# A receiver MUST ignore a message of an unknown type or authentication type.
             Message::Unknown { .. } => return Err(Some(Reason::UnknownMessage)),
         };
         result.map(|()| what).map_err(Some)
+    }
+    fn handle_query(
+        &mut self,
+        now: Instant,
+        source: Source,
+        (message, query): (&Message, &Query),
+        signed: Option<&Signed>,
+        mut host: Host<'_>,
+    ) -> Result<(), Reason> {
+        self.member.could_answer(query)?;
+        let strict = host.trust.mode() == Mode::Enforce;
+        let (asker, this) = (message.sender(), (query.epoch, query.counter));
+        //= docs/spec/trust.md#queries
+        //# In enforce mode, a member MUST refuse a signed query whose epoch and counter are not larger
+        //# than the last ones of that sender.
+        let newest = self.askers.get(&asker).filter(|_| strict);
+        if signed.is_some() && newest.is_some_and(|newest| this <= *newest) {
+            return Err(Reason::Replay);
+        }
+        let vouched = match host.vouch(now, source, message, signed) {
+            Ok(standing) => standing.is_some(),
+            // What is asked is no secret; only whose question has to wait.
+            Err(reason) => {
+                host.counters.count_doubted(reason);
+                false
+            }
+        };
+        if strict && vouched {
+            if self.askers.len() >= ASKERS {
+                self.askers.pop_first();
+            }
+            self.askers.insert(asker, this);
+        }
+        let vouched = vouched || !strict;
+        self.member.handle_query(now, query, vouched, host.random)
+    }
+}
+
+impl Host<'_> {
+    /// What the sender of a statement or a query was verified to be allowed; `None` where it was
+    /// not, and that is no reason to refuse it.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    fn vouch(
+        &mut self,
+        now: Instant,
+        source: Source,
+        message: &Message,
+        signed: Option<&Signed>,
+    ) -> Result<Option<Arc<Standing>>, Reason> {
+        let mode = self.trust.mode();
+        if mode == Mode::Off {
+            return Ok(None);
+        }
+        match self.trust.check(now, source.mac, message, signed) {
+            Ok(standing) => {
+                let sooner = self
+                    .expires
+                    .map_or(standing.expires, |expires| expires.min(standing.expires));
+                *self.expires = Some(sooner);
+                Ok(Some(standing))
+            }
+            Err(reason) if mode == Mode::Count => {
+                self.counters.count_doubted(reason);
+                Ok(None)
+            }
+            //= docs/spec/trust.md#signatures
+            //# In enforce mode, a receiver MUST refuse a report or an anchor that is not signed, whose
+            //# signature is not that of its certificate's key, or whose certificate no authority that
+            //# it trusts has signed.
+            Err(reason) => Err(reason),
+        }
     }
 }

@@ -4,9 +4,11 @@ mod heard;
 mod input;
 
 pub use heard::Heard;
+pub(super) use input::Host;
 
 use core::net::IpAddr;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use super::{Config, Event, JoinOptions, LinkId, LinkState};
 use crate::addr::{Class, Prefix};
@@ -15,6 +17,7 @@ use crate::proto::ownership::{self, Candidate, Own, Ownership};
 use crate::proto::random::Random;
 use crate::proto::resolver::{self, Resolver};
 use crate::proto::responder::Responder;
+use crate::proto::trust::{Credentials, Mode};
 use crate::proto::view::{Change, Peer, Question, View};
 use crate::proto::{Timing, What, earliest};
 use crate::time::{Duration, Instant};
@@ -37,7 +40,10 @@ pub struct Link {
     epoch: u64,
     queries: u32,
     member: Member,
+    credentials: Option<Arc<Credentials>>,
     view: View,
+    /// The epoch and counter of the last query of each sender that was verified.
+    askers: BTreeMap<MemberId, (u64, u32)>,
     ownership: Ownership,
     responder: Responder,
     resolver: Option<Resolver>,
@@ -57,9 +63,11 @@ impl Link {
         secret: [u8; 32],
         epoch: u64,
     ) -> Self {
-        let identity = identity(id, &state, &config.name);
+        let credentials = config.credentials.clone();
+        let identity = identity(id, &state, &config.name, credentials.as_deref());
         let nonces = nonce_secret(&secret, id, epoch);
         let mut view = View::new(config.class.clone(), config.limits, config.timing, nonces);
+        view.set_strict(config.trust == Mode::Enforce);
         view.ask(MemberId::EVERYBODY);
         Self {
             id,
@@ -69,7 +77,9 @@ impl Link {
             epoch,
             queries: 0,
             member: Member::new(identity, config.timing, secret, epoch),
+            credentials,
             view,
+            askers: BTreeMap::new(),
             ownership: Ownership::default(),
             responder: Responder::default(),
             resolver: config.client.then(Resolver::default),
@@ -136,6 +146,44 @@ impl Link {
             self.view.ask(MemberId::EVERYBODY);
         }
         self.stale = true;
+    }
+
+    /// Speaks with another key or certificate from now on; without, as `name`. With another key
+    /// this host is another member, and the one that it was is silent from now on.
+    pub(super) fn set_credentials(
+        &mut self,
+        now: Instant,
+        name: &str,
+        credentials: Option<Arc<Credentials>>,
+    ) {
+        let known = *self.member.identity();
+        let state = LinkState {
+            mac: known.mac,
+            ipv4: known.ipv4,
+            ipv6: known.ipv6,
+            mtu: known.mtu,
+        };
+        let identity = identity(self.id, &state, name, credentials.as_deref());
+        self.credentials = credentials;
+        self.member.set_key(now, identity.id, identity.sealing);
+        self.stale = true;
+    }
+
+    /// Refuses what nobody vouches for from now on, or no longer.
+    pub(super) fn set_mode(&mut self, mode: Mode) {
+        self.view.set_strict(mode == Mode::Enforce);
+        //= docs/spec/trust.md#modes
+        //# A node that switches to enforce mode MUST forget at once every member whose last statement
+        //# was not verified, and query everybody.
+        if mode == Mode::Enforce {
+            self.forget(|peer| peer.standing().is_none());
+            self.view.ask(MemberId::EVERYBODY);
+        }
+    }
+
+    /// Forgets the members that `doubtful` names.
+    pub(super) fn forget(&mut self, doubtful: impl Fn(&Peer) -> bool) {
+        self.view.forget(doubtful);
     }
 
     pub(super) fn join(&mut self, now: Instant, prefix: Prefix, options: JoinOptions) {
@@ -267,7 +315,7 @@ impl Link {
                 Speech::Hello(hello) => (What::Hello, Message::Hello { member, hello }),
                 Speech::Statement(statement) => statement_message(member, statement),
             };
-            self.send(what, &message);
+            self.send(what, message);
         }
     }
 
@@ -339,7 +387,7 @@ impl Link {
         let authentication = Authentication::None;
         self.send(
             What::Query,
-            &Message::Query {
+            Message::Query {
                 asker,
                 query,
                 authentication,
@@ -348,9 +396,12 @@ impl Link {
     }
 
     /// One copy on each family that the link has; the receiver drops the second.
-    fn send(&mut self, what: What, message: &Message) {
+    fn send(&mut self, what: What, message: Message) {
         let Some(state) = self.state else { return };
-        let payload = message.encode();
+        let payload = match &self.credentials {
+            Some(credentials) => credentials.sign(message),
+            None => message.encode(),
+        };
         //= docs/spec/membership.md#transport
         //# A sender MUST send each message once on each address family that it has an address of on
         //# the link.
@@ -412,17 +463,26 @@ fn statement_message(member: MemberId, statement: Statement) -> (What, Message) 
 
 /// Without a key, a member's id is a hash of its name and of its address on the link: stable over
 /// restarts, so that a restarted member replaces itself.
-fn identity(link: LinkId, state: &LinkState, name: &str) -> Identity {
-    let mut text = b"hamp id without key 1".to_vec();
-    text.extend(state.mac);
-    text.extend(name.as_bytes());
+fn identity(
+    link: LinkId,
+    state: &LinkState,
+    name: &str,
+    credentials: Option<&Credentials>,
+) -> Identity {
+    let without_key = || {
+        let mut text = b"hamp id without key 1".to_vec();
+        text.extend(state.mac);
+        text.extend(name.as_bytes());
+        MemberId(crate::wire::hash(&text))
+    };
+    let sealing = credentials.map_or(0, Credentials::sealing);
     Identity {
-        id: MemberId(crate::wire::hash(&text)),
+        id: credentials.map_or_else(without_key, Credentials::member),
         interface: link.0,
         mac: state.mac,
         ipv4: state.ipv4,
         ipv6: state.ipv6,
         mtu: state.mtu,
-        sealing: 0,
+        sealing: u16::try_from(sealing).unwrap_or(u16::MAX),
     }
 }

@@ -131,6 +131,8 @@ pub struct Member {
     answer_at: Option<Instant>,
     answered: Option<Instant>,
     nonces: Vec<[u8; 8]>,
+    /// How many of the nonces nobody vouches for.
+    unvouched: usize,
     /// One of the queries to be answered asks for records.
     answer_in_full: bool,
     /// What is left of a full report, and when it goes on.
@@ -174,6 +176,7 @@ impl Member {
             answer_at: None,
             answered: None,
             nonces: Vec::new(),
+            unvouched: 0,
             answer_in_full: false,
             parts: VecDeque::new(),
             parts_at: Instant::ZERO,
@@ -323,16 +326,37 @@ impl Member {
         }
     }
 
-    /// Takes a query for this member or for everybody.
+    /// Speaks as `id` from now on, with messages that are `sealing` bytes longer for it.
+    ///
+    /// Another id is another member, which others get to know at once; for the same id, whatever
+    /// vouches for it is theirs at once.
+    pub fn set_key(&mut self, now: Instant, id: MemberId, sealing: u16) {
+        let another = id != self.identity.id;
+        self.identity = Identity {
+            id,
+            sealing,
+            ..self.identity
+        };
+        if self.phase != Phase::Active {
+            return;
+        }
+        if another {
+            self.base = None;
+            self.publish(now);
+        } else if self.parts.is_empty() {
+            self.answer(now);
+        } else {
+            // Its parts may not fit any more.
+            self.nonces = core::mem::take(&mut self.parts_answer);
+            self.report_all(now);
+        }
+    }
+
+    /// Whether a query would be answered, as far as that is for this member to say.
     ///
     /// # Errors
     /// Why it draws no answer.
-    pub fn handle_query(
-        &mut self,
-        now: Instant,
-        query: &Query,
-        random: &mut Random,
-    ) -> Result<(), Reason> {
+    pub fn could_answer(&self, query: &Query) -> Result<(), Reason> {
         if self.phase != Phase::Active {
             return Err(Reason::NotMember);
         }
@@ -341,11 +365,35 @@ impl Member {
         if self.asked.contains(&query.nonce) {
             return Err(Reason::Duplicate);
         }
+        Ok(())
+    }
+
+    /// Takes a query for this member or for everybody. One that nobody vouches for has to make do
+    /// with half of the answer's room.
+    ///
+    /// # Errors
+    /// Why it draws no answer.
+    pub fn handle_query(
+        &mut self,
+        now: Instant,
+        query: &Query,
+        vouched: bool,
+        random: &mut Random,
+    ) -> Result<(), Reason> {
+        self.could_answer(query)?;
+        if self.nonces.is_empty() {
+            self.unvouched = 0;
+        }
+        //= docs/spec/trust.md#queries
+        //# In enforce mode, a member MUST keep half of the nonces of an answer for queries that are
+        //# signed as a statement has to be.
+        let crowded = !vouched && self.unvouched >= MAX_NONCES / 2;
         // The answer carries no more, so it does not wait for more: who asked in vain asks again.
-        if self.nonces.len() == MAX_NONCES {
+        if crowded || self.nonces.len() == MAX_NONCES {
             self.answer_by(now);
             return Err(Reason::RateLimited);
         }
+        self.unvouched += usize::from(!vouched);
         self.nonces.push(query.nonce);
         self.answer_in_full |= !query.anchor;
         self.asked.truncate(MAX_NONCES - 1);

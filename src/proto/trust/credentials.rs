@@ -49,9 +49,9 @@ impl Credentials {
         &self.certificate
     }
 
-    /// How many bytes the certificate takes of every message that is signed.
-    pub fn room(&self) -> usize {
-        Self::OPTION_HEADER + self.encoded.len()
+    /// How many bytes the certificate and the signature add to a message.
+    pub fn sealing(&self) -> usize {
+        Self::OPTION_HEADER + self.encoded.len() + 64
     }
 
     /// The payload of `message`, with the certificate and a signature; of a hello, which proves

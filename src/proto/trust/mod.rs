@@ -27,7 +27,7 @@ pub use signed::Signed;
 pub use standing::Standing;
 
 use super::Reason;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::frame::Mac;
 use crate::wire::{
     Authentication, AuthorityId, Certificate, MemberId, Message, MessageOption, RevocationList,
@@ -201,6 +201,12 @@ impl Trust {
         self.wall.map_or(0, |(at, ms)| {
             ms.saturating_add(now.micros_since(at) / 1_000)
         })
+    }
+
+    /// When it is `unix_ms` milliseconds since 1970, as far as is known now.
+    pub fn when(&self, unix_ms: u64) -> Option<Instant> {
+        let (at, ms) = self.wall?;
+        Some(at + Duration::from_millis(unix_ms.saturating_sub(ms)))
     }
 
     /// Whether what was verified once still holds.

@@ -8,7 +8,9 @@ mod clock;
 mod peer;
 mod questions;
 
+use core::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 pub use peer::Peer;
 pub use questions::Question;
@@ -18,6 +20,7 @@ use questions::Questions;
 
 use super::chain::Refused;
 use super::record_set::RecordSet;
+use super::trust::Standing;
 use super::{Reason, Timing};
 use crate::addr::{Class, Prefix};
 use crate::time::{Duration, Instant};
@@ -70,6 +73,8 @@ pub enum Change {
     Left,
     /// It was not heard for its dead time.
     Dead,
+    /// Nobody vouches for it any more.
+    Distrusted,
 }
 
 /// What became of a peer, and of its records.
@@ -169,6 +174,8 @@ impl View {
             //# A receiver that begins to enforce MUST query everybody, and refuse the hellos of those
             //# that have not answered.
             self.questions.plan(MemberId::EVERYBODY, true);
+            // Chains that anybody may have stated prove nothing about anybody.
+            self.peers.values_mut().for_each(|peer| peer.chains.clear());
         }
         if !strict {
             self.peers.values_mut().for_each(|peer| peer.clock.doubt());
@@ -190,13 +197,24 @@ impl View {
         statement.options.iter().any(nonces)
     }
 
-    /// Takes a report or an anchor.
+    /// Forgets the peers that `doubtful` names, because nobody vouches for them any more.
+    pub fn forget(&mut self, doubtful: impl Fn(&Peer) -> bool) {
+        let events = &mut self.events;
+        self.peers.retain(|id, peer| {
+            let keep = !doubtful(peer);
+            if !keep {
+                events.extend(farewell(*id, peer, Change::Distrusted));
+            }
+            keep
+        });
+    }
+
+    /// What can be said against a statement without looking far, before anything that costs.
     ///
     /// # Errors
-    /// Why nothing, or not all of it, was used.
-    pub fn handle_statement(
-        &mut self,
-        now: Instant,
+    /// It does not come from where it says, or is not newer than what is known.
+    pub fn glance(
+        &self,
         source: Source,
         id: MemberId,
         statement: &Statement,
@@ -211,31 +229,51 @@ impl View {
         if source.mac != statement.mac || !stated.contains(&Some(source.address)) {
             return Err(Reason::ForeignSource);
         }
-        let (full, max_records) = (self.peers.len() >= self.limits.members, self.room(id));
-        if let Some(peer) = self.peers.get(&id) {
-            let (newest, this) = (
-                (peer.epoch, peer.counter),
-                (statement.epoch, statement.counter),
-            );
-            //= docs/spec/membership.md#statement
-            //# A receiver MUST refuse a statement whose epoch and counter are not larger than the
-            //# last ones of that member.
-            if this <= newest {
-                //= docs/spec/membership.md#transport
-                //# A receiver MUST ignore the second copy of a message.
-                return Err(if this == newest {
-                    Reason::Duplicate
-                } else {
-                    Reason::Replay
-                });
-            }
+        let Some(peer) = self.peers.get(&id) else {
+            return Ok(());
+        };
+        let newest = (peer.epoch, peer.counter);
+        //= docs/spec/membership.md#statement
+        //# A receiver MUST refuse a statement whose epoch and counter are not larger than the
+        //# last ones of that member.
+        match (statement.epoch, statement.counter).cmp(&newest) {
+            Ordering::Greater => Ok(()),
+            //= docs/spec/membership.md#transport
+            //# A receiver MUST ignore the second copy of a message.
+            Ordering::Equal => Err(Reason::Duplicate),
+            Ordering::Less => Err(Reason::Replay),
+        }
+    }
+
+    /// Takes a report or an anchor; `standing` is what its sender was verified to be allowed.
+    ///
+    /// # Errors
+    /// Why nothing, or not all of it, was used.
+    pub fn handle_statement(
+        &mut self,
+        now: Instant,
+        source: Source,
+        id: MemberId,
+        statement: &Statement,
+        standing: Option<&Arc<Standing>>,
+    ) -> Result<(), Reason> {
+        self.glance(source, id, statement)?;
+        let (full, room) = (self.peers.len() >= self.limits.members, self.room(id));
+        let allowed = standing.filter(|_| self.strict);
+        let (max_records, too_many) = match allowed.map(|standing| standing.limit) {
+            //= docs/spec/trust.md#roles
+            //# A member that would have more records than the limit of its certificate MUST be
+            //# refused the statement that brings them.
+            Some(limit) if limit < room => (limit, Reason::TooManyRecords),
+            _ => (room, Reason::TableFull),
+        };
         //= docs/spec/membership.md#statement
         //# A receiver MUST bound the number of members and of records that it keeps, and refuse
         //# what does not fit.
-        } else if full && self.silent(now).is_none() {
+        if full && !self.peers.contains_key(&id) && self.silent(now).is_none() {
             return Err(Reason::TableFull);
         }
-        if statement.records.len() > max_records {
+        if statement.records.len() > room {
             return Err(Reason::TableFull);
         }
         let outside = |record: &Record| record.prefix().is_some_and(|p| !self.class.covers(&p));
@@ -264,10 +302,11 @@ impl View {
             peer.ipv6.is_some() && statement.ipv6.is_none(),
         ];
         peer.take_in(now, id, statement, fresh);
+        peer.standing = standing.cloned();
         let records = peer.next_records(statement, max_records);
         let result = match records {
-            Err(Reason::TableFull) => return Err(Reason::TableFull),
-            Ok(Some(records)) if records.len() > max_records => return Err(Reason::TableFull),
+            Err(Reason::TableFull) => return Err(too_many),
+            Ok(Some(records)) if records.len() > max_records => return Err(too_many),
             Ok(Some(records)) if records.digest() != statement.digest => {
                 //= docs/spec/membership.md#statement
                 //# A receiver MUST refuse a full report whose records do not have the stated
@@ -317,7 +356,7 @@ impl View {
             && let Some(silent) = self.silent(now)
             && let Some(peer) = self.peers.remove(&silent)
         {
-            self.events.extend(death(silent, &peer));
+            self.events.extend(farewell(silent, &peer, Change::Dead));
         }
         self.wake = super::earliest([self.wake, Some(peer.dies_at())]);
         self.peers.insert(id, peer);
@@ -466,7 +505,7 @@ impl View {
             //# it.
             let lives = now < peer.dies_at();
             if !lives {
-                events.extend(death(*id, peer));
+                events.extend(farewell(*id, peer, Change::Dead));
             }
             lives
         });
@@ -508,11 +547,11 @@ impl View {
     }
 }
 
-/// What to tell when `peer` is dead: nothing, if it served nothing.
-fn death(id: MemberId, peer: &Peer) -> Option<PeerEvent> {
+/// What to tell when `peer` is gone: nothing, if it served nothing.
+fn farewell(id: MemberId, peer: &Peer, change: Change) -> Option<PeerEvent> {
     (!peer.records.is_empty()).then(|| PeerEvent {
         id,
-        change: Change::Dead,
+        change,
         before: peer.records.clone(),
         after: RecordSet::default(),
         lost: [true, true],

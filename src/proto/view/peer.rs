@@ -1,9 +1,11 @@
 //! A peer: what one other member has said, and how its hellos are measured.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::super::chain::Tail;
 use super::super::record_set::RecordSet;
+use super::super::trust::Standing;
 use super::super::{Reason, Timing};
 use super::clock::{Clock, Lies, micros};
 use crate::time::Instant;
@@ -26,6 +28,8 @@ pub struct Peer {
     pub(super) records: RecordSet,
     pub(super) parts: Parts,
     pub(super) heard: Instant,
+    /// What its last statement was verified to be allowed; `None` if it was not verified.
+    pub(super) standing: Option<Arc<Standing>>,
     /// When a hello had a wrong value last.
     pub(super) wrong_at: Option<Instant>,
 }
@@ -106,6 +110,12 @@ impl Peer {
         (self.epoch, self.generation)
     }
 
+    /// What the peer was verified to be allowed when it last made a statement; `None` if nobody
+    /// vouched for that.
+    pub fn standing(&self) -> Option<&Arc<Standing>> {
+        self.standing.as_ref()
+    }
+
     /// When the peer was heard last.
     pub fn heard(&self) -> Instant {
         self.heard
@@ -168,6 +178,7 @@ impl Peer {
             records: records.unwrap_or_default(),
             parts: Parts::default(),
             heard: now,
+            standing: None,
             wrong_at: None,
         }
     }
@@ -205,6 +216,11 @@ impl Peer {
         self.chains.push((chain, Tail::new(statement.chain)));
     }
 
+    /// Whether the records of the statement's generation are here.
+    fn holds(&self, statement: &Statement) -> bool {
+        (statement.generation, statement.digest) == (self.generation, self.digest)
+    }
+
     /// The records after `statement`; `None` while parts are missing or nothing changes.
     pub(super) fn next_records(
         &mut self,
@@ -222,7 +238,7 @@ impl Peer {
                     .collect(statement.generation, part, &statement.records, limit)
             }
             StatementKind::Delta { base } => {
-                if statement.generation == self.generation {
+                if self.holds(statement) {
                     return Ok(None);
                 }
                 //= docs/spec/membership.md#statement
@@ -236,7 +252,7 @@ impl Peer {
                 records.apply_all(&statement.records);
                 Ok(Some(records))
             }
-            StatementKind::Anchor if statement.generation == self.generation => Ok(None),
+            StatementKind::Anchor if self.holds(statement) => Ok(None),
             StatementKind::Anchor => Err(Reason::GenerationGap),
         }
     }

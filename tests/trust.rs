@@ -1,0 +1,461 @@
+//! Hosts with keys on one link, in virtual time: whom they believe, and until when.
+
+mod net;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hamp::node::{Change, Config, Event, JoinOptions, Node};
+use hamp::proto::Reason;
+use hamp::proto::trust::{Credentials, Mode, SecretKey};
+use hamp::time::Instant;
+use hamp::wire::frame::{self, Frame};
+use hamp::wire::{
+    Authentication, AuthorityId, Certificate, MemberId, Message, MessageOption, Query,
+    RevocationList, Roles,
+};
+use net::{LINK, Net, V4, V6, host_state};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// When virtual time begins, in milliseconds since 1970.
+const WALL: u64 = 1_700_000_000_000;
+
+fn authority() -> SecretKey {
+    SecretKey::from_bytes(&[0xaa; 32])
+}
+
+/// The key `number`, for the default class, for a year; otherwise as `change` makes it.
+fn certified(number: u8, change: impl FnOnce(&mut Certificate)) -> Arc<Credentials> {
+    let key = SecretKey::from_bytes(&[number; 32]);
+    let mut draft = Certificate {
+        roles: Roles {
+            member: true,
+            router: false,
+        },
+        serial: number.into(),
+        authority: AuthorityId([0; 16]),
+        key: key.public().to_bytes(),
+        not_before: WALL,
+        not_after: WALL + 365 * 86_400_000,
+        limit: 1_000,
+        prefixes: vec![
+            "198.18.0.0/16".parse().unwrap(),
+            "2001:2:0:1546::/112".parse().unwrap(),
+        ],
+        signature: [0; 64],
+    };
+    change(&mut draft);
+    Arc::new(Credentials::new(key, authority().certify(draft)).unwrap())
+}
+
+/// Gives a host a key, the time, and the authority that it trusts.
+fn equip(net: &mut Net, host: usize, credentials: Option<Arc<Credentials>>, mode: Mode) {
+    net.act(host, |node, now| {
+        node.set_wall(now, WALL + now.as_millis());
+        node.set_authorities(now, vec![authority().public()]);
+        node.set_credentials(now, credentials);
+        node.set_trust_mode(now, mode);
+    });
+}
+
+/// `members` hosts with keys that serve both addresses, then a client without; settled.
+fn trusted_link(seed: u64, members: u8, mode: Mode) -> Net {
+    let mut net = Net::new(seed);
+    for number in 1..=members {
+        let host = net.add(number, SECOND, false);
+        equip(&mut net, host, Some(certified(number, |_| {})), mode);
+        net.join(host, V4);
+        net.join(host, V6);
+    }
+    let client = net.add(100, SECOND, true);
+    equip(&mut net, client, None, mode);
+    net.run_for(4 * SECOND);
+    net
+}
+
+fn id(number: u8) -> MemberId {
+    certified(number, |_| {}).member()
+}
+
+fn knows(net: &Net, host: usize) -> Vec<MemberId> {
+    let served = net.link(host).peers();
+    let served = served.filter(|(_, peer)| !peer.records().is_empty());
+    served.map(|(id, _)| id).collect()
+}
+
+fn sorted(ids: impl IntoIterator<Item = MemberId>) -> Vec<MemberId> {
+    let mut ids: Vec<_> = ids.into_iter().collect();
+    ids.sort_unstable();
+    ids
+}
+
+#[test]
+fn members_with_keys_work_together_when_everybody_enforces() {
+    let mut net = trusted_link(1, 3, Mode::Enforce);
+    assert_eq!(knows(&net, 3), sorted([id(1), id(2), id(3)]));
+    for host in 0..4 {
+        let (_, peer) = net.link(host).peers().next().unwrap();
+        assert!(peer.standing().is_some());
+    }
+    let owner = net.owner(V4);
+    net.set_link(owner, false);
+    net.run_for(4 * SECOND);
+    assert!(net.owners(V4).iter().all(|host| *host != owner));
+    assert_eq!(net.owners(V4).len(), 1);
+    assert_eq!(knows(&net, 3).len(), 2);
+}
+
+//= docs/spec/trust.md#signatures
+//= type=test
+//# A node that has a key MUST sign every report, anchor and query that it sends, in every mode, and
+//# put its certificate into it as the first option.
+#[test]
+fn who_has_a_key_signs_in_every_mode_and_keeps_to_the_links_mtu() {
+    for mode in Mode::ALL {
+        let mut net = trusted_link(2, 2, mode);
+        for n in 0..100 {
+            net.join(0, &format!("198.18.7.{n}/32"));
+        }
+        net.run_for(2 * SECOND);
+        let (mut signed, mut hellos) = (0, 0);
+        for sent in net.sent() {
+            assert!(sent.frame.len() <= 14 + 1500, "{}", sent.frame.len());
+            let Frame::Message { payload, .. } = sent.parsed() else {
+                continue;
+            };
+            let (options, authentication) = match Message::decode(payload).unwrap() {
+                Message::Statement {
+                    statement,
+                    authentication,
+                    ..
+                } => (statement.options, authentication),
+                Message::Query {
+                    query,
+                    authentication,
+                    ..
+                } => (query.options, authentication),
+                other => {
+                    hellos += usize::from(matches!(other, Message::Hello { .. }));
+                    continue;
+                }
+            };
+            // The third is a client without a key; before the first second nobody has one.
+            if sent.host == 2 {
+                assert_eq!(authentication, Authentication::None);
+                continue;
+            }
+            let Authentication::Ed25519 { .. } = authentication else {
+                assert_eq!(sent.at, Instant::from_millis(1_000), "before it had a key");
+                continue;
+            };
+            signed += 1;
+            assert!(matches!(&options[0], MessageOption::Certificate(bytes)
+                if Certificate::decode(bytes).is_ok()));
+        }
+        assert!(signed > 10 && hellos > 10, "{signed} {hellos}");
+    }
+}
+
+#[test]
+fn a_mode_says_what_becomes_of_a_member_without_a_certificate() {
+    for (mode, believed) in [
+        (Mode::Off, true),
+        (Mode::Count, true),
+        (Mode::Enforce, false),
+    ] {
+        let mut net = trusted_link(3, 1, mode);
+        let stranger = net.add(9, SECOND, false);
+        net.join(stranger, V4);
+        net.run_for(4 * SECOND);
+        let stranger = net.link(stranger).member().identity().id;
+        assert_eq!(knows(&net, 1).contains(&stranger), believed, "{mode:?}");
+        assert!(knows(&net, 1).contains(&id(1)));
+        let counters = net.node(1).counters();
+        let found = (
+            counters.doubted_for(Reason::Unsigned) > 0,
+            counters.ignored_for(Reason::Unsigned) > 0,
+        );
+        let expected = match mode {
+            Mode::Off => (false, false),
+            Mode::Count => (true, false),
+            Mode::Enforce => (false, true),
+        };
+        assert_eq!(found, expected, "{mode:?}");
+    }
+}
+
+#[test]
+fn a_switch_to_enforce_drops_who_was_never_verified_and_keeps_the_others() {
+    let mut net = trusted_link(4, 2, Mode::Count);
+    let stranger = net.add(9, SECOND, false);
+    net.join(stranger, V4);
+    net.run_for(4 * SECOND);
+    let doubtful = net.link(stranger).member().identity().id;
+    let client = 2;
+    assert_eq!(knows(&net, client), sorted([id(1), id(2), doubtful]));
+    let at = net.now();
+    //= docs/spec/trust.md#modes
+    //= type=test
+    //# A node that switches to enforce mode MUST forget at once every member whose last statement was
+    //# not verified, and query everybody.
+    net.act(client, |node, now| node.set_trust_mode(now, Mode::Enforce));
+    assert_eq!(knows(&net, client), sorted([id(1), id(2)]));
+    let dropped = Event::Member {
+        link: LINK,
+        id: doubtful,
+        change: Change::Distrusted,
+    };
+    assert!(net.events().contains(&(at, client, dropped)));
+    net.run_for(SECOND);
+    let everybody = net
+        .messages_since(at)
+        .into_iter()
+        .any(|(_, host, message)| {
+            host == client
+                && matches!(message, Message::Query { query, .. }
+                if query.target == MemberId::EVERYBODY && !query.anchor)
+        });
+    assert!(everybody);
+    // And they stay, on the strength of what they say from now on.
+    net.run_for(10 * SECOND);
+    assert_eq!(knows(&net, client), sorted([id(1), id(2)]));
+    net.act(client, |node, now| node.set_trust_mode(now, Mode::Off));
+    net.run_for(4 * SECOND);
+    assert_eq!(knows(&net, client).len(), 3);
+}
+
+//= docs/spec/trust.md#modes
+//= type=test
+//# In enforce mode, a node MUST forget a member when its certificate ends or is revoked, or when its
+//# authority is trusted no more.
+#[test]
+fn a_member_is_forgotten_when_its_certificate_ends() {
+    let mut net = trusted_link(5, 2, Mode::Enforce);
+    let ends = net.now().as_millis() + 5_000;
+    let short = certified(1, |c| c.not_after = WALL + ends);
+    net.act(0, |node, now| node.set_credentials(now, Some(short)));
+    net.run_for(Duration::from_millis(4_999));
+    assert_eq!(knows(&net, 2), sorted([id(1), id(2)]));
+    net.run_for(Duration::from_millis(1));
+    assert_eq!(knows(&net, 2), [id(2)]);
+    assert_eq!(net.owners(V4).contains(&1), true);
+    net.run_for(4 * SECOND);
+    assert!(net.ignored(2, Reason::CertificateExpired) > 0);
+    assert_eq!(knows(&net, 2), [id(2)]);
+    // With the next one it is back.
+    let next = certified(1, |c| c.serial = 50);
+    net.act(0, |node, now| node.set_credentials(now, Some(next)));
+    net.run_for(2 * SECOND);
+    assert_eq!(knows(&net, 2), sorted([id(1), id(2)]));
+}
+
+//= docs/spec/trust.md#modes
+//= type=test
+//# In enforce mode, a node MUST forget a member when its certificate ends or is revoked, or when its
+//# authority is trusted no more.
+#[test]
+fn a_member_is_forgotten_when_it_is_revoked_and_all_with_their_authority() {
+    let mut net = trusted_link(6, 2, Mode::Enforce);
+    let list = authority().revoke(RevocationList {
+        authority: AuthorityId([0; 16]),
+        number: 1,
+        made: WALL,
+        serials: vec![1],
+        signature: [0; 64],
+    });
+    net.act(2, |node, now| node.revoke(now, &list)).unwrap();
+    assert_eq!(knows(&net, 2), [id(2)]);
+    net.run_for(3 * SECOND);
+    assert_eq!(knows(&net, 2), [id(2)]);
+    assert!(net.ignored(2, Reason::Revoked) > 0);
+    let other = SecretKey::from_bytes(&[0xbb; 32]).public();
+    net.act(2, |node, now| node.set_authorities(now, vec![other]));
+    assert_eq!(knows(&net, 2), []);
+    net.run_for(3 * SECOND);
+    assert!(net.ignored(2, Reason::UnknownAuthority) > 0);
+}
+
+#[test]
+fn a_certificate_is_renewed_without_anybody_being_forgotten() {
+    let mut net = trusted_link(7, 2, Mode::Enforce);
+    let ends = WALL + net.now().as_millis() + 5_000;
+    let short = certified(1, |c| c.not_after = ends);
+    net.act(0, |node, now| node.set_credentials(now, Some(short)));
+    net.run_for(4 * SECOND);
+    let since = net.now();
+    let next = certified(1, |c| (c.serial, c.not_before) = (50, ends - 2_000));
+    net.act(0, |node, now| node.set_credentials(now, Some(next)));
+    net.run_for(6 * SECOND);
+    assert_eq!(knows(&net, 2), sorted([id(1), id(2)]));
+    let changes = net.events().into_iter().any(|(at, _, event)| {
+        at >= since && matches!(event, Event::Member { change, .. } if change != Change::Changed)
+    });
+    assert!(!changes, "{:?}", net.events());
+}
+
+#[test]
+fn a_key_is_rolled_over_while_the_member_serves() {
+    let mut net = trusted_link(8, 1, Mode::Enforce);
+    let since = net.now();
+    net.act(0, |node, now| {
+        node.set_credentials(now, Some(certified(21, |_| {})));
+    });
+    // Somebody serves all the time, by one id or by both.
+    let mut both = false;
+    for _ in 0..60 {
+        net.run_for(Duration::from_millis(100));
+        let known = knows(&net, 1);
+        assert!(!known.is_empty(), "{:?}", net.now());
+        both |= known.len() == 2;
+    }
+    assert!(both);
+    assert_eq!(knows(&net, 1), [id(21)]);
+    let withdrawn = net.events().into_iter().any(|(at, _, event)| {
+        at >= since && matches!(event, Event::Withdraw { .. } | Event::Rejoined { .. })
+    });
+    assert!(!withdrawn);
+}
+
+//= docs/spec/trust.md#roles
+//= type=test
+//# A member that would have more records than the limit of its certificate MUST be refused the
+//# statement that brings them.
+#[test]
+fn a_member_has_no_more_records_than_its_certificate_says_however_it_brings_them() {
+    let mut net = trusted_link(9, 1, Mode::Enforce);
+    let modest = certified(1, |c| c.limit = 60);
+    net.act(0, |node, now| node.set_credentials(now, Some(modest)));
+    for n in 0..58 {
+        net.join(0, &format!("198.18.7.{n}/32"));
+    }
+    net.run_for(3 * SECOND);
+    let records = |net: &Net| net.link(1).peers().next().unwrap().1.records().len();
+    assert_eq!(records(&net), 60);
+    // One by one, each in a delta of its own.
+    net.join(0, "198.18.7.58/32");
+    net.run_for(2 * SECOND);
+    assert_eq!(records(&net), 60);
+    assert!(net.ignored(1, Reason::TooManyRecords) > 0);
+    // And in a full report of several parts, none of which is too long.
+    let late = net.add(50, SECOND, true);
+    equip(&mut net, late, None, Mode::Enforce);
+    net.run_for(2 * SECOND);
+    assert!(net.ignored(late, Reason::TooManyRecords) > 0);
+    assert!(knows(&net, late).is_empty());
+}
+
+/// A member on its own, and the time.
+fn alone() -> (Node, Instant) {
+    let config = Config {
+        credentials: Some(certified(1, |_| {})),
+        trust: Mode::Enforce,
+        authorities: vec![authority().public()],
+        ..Config::default()
+    };
+    let mut node = Node::new(config, [9; 32], 1);
+    let mut now = Instant::from_millis(1_000);
+    node.set_wall(now, WALL);
+    node.handle_link(now, LINK, Some(host_state(1)));
+    node.join(
+        now,
+        V4.parse::<std::net::IpAddr>().unwrap().into(),
+        JoinOptions::default(),
+    )
+    .unwrap();
+    let end = now + 2 * SECOND;
+    while let Some(at) = node.poll_timeout().filter(|at| *at <= end) {
+        now = at;
+        node.handle_timeout(now);
+    }
+    while node.poll_transmit().is_some() {}
+    (node, end)
+}
+
+fn query(asker: MemberId, counter: u32, nonce: u32) -> Message {
+    Message::Query {
+        asker,
+        query: Query {
+            epoch: 1,
+            counter,
+            target: MemberId::EVERYBODY,
+            nonce: (u64::from(nonce) << 32 | 0xff).to_be_bytes(),
+            max_response: Duration::ZERO,
+            refresh: false,
+            anchor: true,
+            interval: Duration::ZERO,
+            options: Vec::new(),
+        },
+        authentication: Authentication::None,
+    }
+}
+
+fn hear(node: &mut Node, now: Instant, number: u8, payload: &[u8]) {
+    let state = host_state(number);
+    let frame = frame::message(state.mac, state.ipv4.unwrap().into(), payload);
+    node.handle_frame(now, LINK, &frame, false);
+}
+
+/// The nonces that the node answers within a second.
+fn answered(node: &mut Node, mut now: Instant) -> Vec<[u8; 8]> {
+    let end = now + SECOND;
+    let mut nonces = Vec::new();
+    loop {
+        while let Some(transmit) = node.poll_transmit() {
+            let Ok(Frame::Message { payload, .. }) = Frame::parse(&transmit.frame) else {
+                continue;
+            };
+            if let Ok(Message::Statement { statement, .. }) = Message::decode(payload) {
+                for option in statement.options {
+                    if let MessageOption::Nonces(answered) = option {
+                        nonces.extend(answered);
+                    }
+                }
+            }
+        }
+        match node.poll_timeout() {
+            Some(at) if at <= end => now = now.max(at),
+            _ => return nonces,
+        }
+        node.handle_timeout(now);
+    }
+}
+
+#[test]
+fn a_flood_of_questions_leaves_room_for_those_of_members() {
+    let (mut node, now) = alone();
+    for n in 0..1_000 {
+        hear(&mut node, now, 9, &query(MemberId([9; 16]), n, n).encode());
+    }
+    //= docs/spec/trust.md#queries
+    //= type=test
+    //# In enforce mode, a member MUST keep half of the nonces of an answer for queries that are signed
+    //# as a statement has to be.
+    let credentials = certified(2, |_| {});
+    let signed = credentials.sign(query(credentials.member(), 1, 5_000));
+    hear(&mut node, now, 2, &signed);
+    let nonces = answered(&mut node, now);
+    assert!(nonces.contains(&(5_000u64 << 32 | 0xff).to_be_bytes()));
+    // The first at once, then half of 32 and one; over both families.
+    assert_eq!(nonces.len(), 2 * (1 + 16 + 1));
+    assert!(node.counters().doubted_for(Reason::Unsigned) > 0);
+}
+
+#[test]
+fn a_signed_question_counts_once() {
+    let (mut node, now) = alone();
+    let credentials = certified(2, |_| {});
+    let ask = |counter, nonce| credentials.sign(query(credentials.member(), counter, nonce));
+    hear(&mut node, now, 2, &ask(5, 1));
+    assert_eq!(answered(&mut node, now).len(), 2);
+    let later = now + 2 * SECOND;
+    //= docs/spec/trust.md#queries
+    //= type=test
+    //# In enforce mode, a member MUST refuse a signed query whose epoch and counter are not larger than
+    //# the last ones of that sender.
+    for (counter, nonce) in [(5, 2), (4, 3)] {
+        hear(&mut node, later, 2, &ask(counter, nonce));
+    }
+    assert_eq!(node.counters().ignored_for(Reason::Replay), 2);
+    hear(&mut node, later, 2, &ask(6, 4));
+    assert_eq!(answered(&mut node, later).len(), 2);
+}
