@@ -59,7 +59,8 @@ const ADDRESSES: [&str; 4] = [
 ];
 
 /// A host never panics, never spins, never says more than a bounded number of frames to one input,
-/// and all it says can be read. `bytes` are steps: a kind, a length, and that many bytes.
+/// and all it says can be read. `bytes` are steps: a kind, a length (two bytes, as signed messages need),
+/// and that many bytes.
 pub(crate) fn node(mut bytes: &[u8]) {
     let state = LinkState {
         mac: [2, 0, 0, 0, 0, 1],
@@ -76,8 +77,9 @@ pub(crate) fn node(mut bytes: &[u8]) {
         now: Instant::from_millis(1_000),
     };
     host.act(|node, now| node.handle_link(now, LINK, Some(state)));
-    while let [kind, length, rest @ ..] = bytes {
-        let (input, rest) = rest.split_at(rest.len().min((*length).into()));
+    while let [kind, high, low, rest @ ..] = bytes {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let (input, rest) = rest.split_at(rest.len().min(length));
         bytes = rest;
         let number = input
             .iter()

@@ -79,14 +79,14 @@ fn a_report_says_the_same_over_both_families() {
         .collect();
     assert_eq!(
         served,
-        ["198.18.0.1/32", "2001:2:0:1546::1/128"].map(|prefix| prefix.parse().ok())
+        ["2001:2:0:1546::1/128", "198.18.0.1/32"].map(|prefix| prefix.parse().ok())
     );
 }
 
 #[test]
 fn every_field_of_a_record_is_where_the_specification_puts_it() {
     let (statement, _) = statement("report-all-fields");
-    let [whole, half] = &statement.records[..] else {
+    let [half, whole, one] = &statement.records[..] else {
         panic!("{statement:?}")
     };
     assert_eq!(
@@ -102,6 +102,7 @@ fn every_field_of_a_record_is_where_the_specification_puts_it() {
     assert_eq!(half.prefix(), "2001:2:0:1546::8000/113".parse().ok());
     assert_eq!((half.scope, half.preference), (Scope::Global, 65_535));
     assert_eq!((half.draining, half.serial), (false, None));
+    assert_eq!(one.prefix(), "198.18.4.0/32".parse().ok());
     let nonce = [0x15, 0x46, 0x15, 0x46, 0x15, 0x46, 0x15, 0x46];
     let mut reversed = nonce;
     reversed.reverse();
@@ -125,6 +126,25 @@ fn deltas_leaves_and_anchors_are_told_apart() {
 }
 
 #[test]
+fn parts_are_counted_in_two_bytes() {
+    for (name, part, parts) in [
+        ("report-part-1", 0, 2),
+        ("report-part-2", 1, 2),
+        ("report-part-257", 256, 300),
+    ] {
+        let kind = StatementKind::Full { part, parts };
+        assert_eq!(statement(name).0.kind, kind, "{name}");
+    }
+}
+
+#[test]
+fn a_router_says_that_it_is_one() {
+    let (router, _) = statement("report-router");
+    assert!(router.router && router.records.is_empty());
+    assert!(!statement("report-ipv4").0.router);
+}
+
+#[test]
 fn what_a_later_version_adds_is_kept_and_not_understood() {
     let (statement, _) = statement("report-later-version");
     let unknown = RecordAddress::Unknown {
@@ -132,8 +152,8 @@ fn what_a_later_version_adds_is_kept_and_not_understood() {
         prefix_len: 16,
         address: b"xyz".to_vec(),
     };
-    assert_eq!(statement.records[1].address, unknown);
-    assert_eq!(statement.records[1].prefix(), None);
+    assert_eq!(statement.records[0].address, unknown);
+    assert_eq!(statement.records[0].prefix(), None);
     let option = MessageOption::Unknown {
         kind: 0x4000,
         value: b"later".to_vec(),
@@ -155,25 +175,42 @@ fn what_a_later_version_adds_is_kept_and_not_understood() {
 }
 
 #[test]
-fn a_signature_is_the_trailer_and_not_an_option() {
-    let (statement, authentication) = statement("report-signed");
-    assert_eq!(
-        authentication,
-        Authentication::Ed25519 {
-            signature: [0x5a; 64]
-        }
-    );
-    assert_eq!(
-        statement.options,
-        [MessageOption::Certificate(b"certificate".to_vec())]
-    );
+fn a_signature_is_the_trailer_and_a_certificate_the_first_option() {
+    for name in ["report-signed", "anchor-signed", "query-signed"] {
+        let frame = golden::read(name);
+        let bytes = payload(&frame).1;
+        let (authentication, options) = match Message::decode(bytes) {
+            Ok(Message::Statement {
+                statement,
+                authentication,
+                ..
+            }) => (authentication, statement.options),
+            Ok(Message::Query {
+                query,
+                authentication,
+                ..
+            }) => (authentication, query.options),
+            other => panic!("{name}: {other:?}"),
+        };
+        let signature = *bytes.last_chunk().unwrap();
+        assert_eq!(
+            authentication,
+            Authentication::Ed25519 { signature },
+            "{name}"
+        );
+        assert!(
+            matches!(options[0], MessageOption::Certificate(_)),
+            "{name}"
+        );
+    }
 }
 
 #[test]
 fn a_query_names_one_member_or_everybody() {
-    for (name, everybody, refresh, response) in [
-        ("query-everybody", true, true, 300),
-        ("query-one", false, false, 50),
+    for (name, everybody, refresh, anchor, response) in [
+        ("query-everybody", true, true, false, 300),
+        ("query-anchor", true, false, true, 300),
+        ("query-one", false, false, false, 50),
     ] {
         let frame = golden::read(name);
         let Ok(Message::Query { query, .. }) = Message::decode(payload(&frame).1) else {
@@ -184,7 +221,7 @@ fn a_query_names_one_member_or_everybody() {
             everybody,
             "{name}"
         );
-        assert_eq!(query.refresh, refresh, "{name}");
+        assert_eq!((query.refresh, query.anchor), (refresh, anchor), "{name}");
         assert_eq!(
             query.max_response,
             Duration::from_millis(response),
@@ -406,9 +443,11 @@ fn the_fuzz_corpus_holds_the_golden_packets_and_keeps_the_invariants() {
     for (name, frame) in golden::all() {
         golden::seed("decode", &format!("{name}.frame"), &frame);
         // A step of the other target: what it does, a length, and the bytes (see the invariants).
-        let join = [7, 1, 0, 7, 1, 2, 6, 2, 0x0b, 0xb8];
-        let step =
-            |kind: u8, bytes: &[u8]| [&[kind, u8::try_from(bytes.len()).unwrap()], bytes].concat();
+        let step = |kind: u8, bytes: &[u8]| {
+            let length = u16::try_from(bytes.len()).unwrap().to_be_bytes();
+            [&[kind], &length[..], bytes].concat()
+        };
+        let join = [step(7, &[0]), step(7, &[2]), step(6, &[0x0b, 0xb8])].concat();
         let pause = step(6, &[0x03, 0xe8]);
         if let Ok(Frame::Message {
             payload, source, ..

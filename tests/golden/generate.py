@@ -2,7 +2,8 @@
 """Writes the golden packets of the membership protocol from docs/spec/membership.md.
 
 An encoder of its own: it shares no line with src/wire, so that the two agree only where both
-follow the specification. Whole Ethernet frames, one file each, hexadecimal spaced by field.
+follow the specification. Whole Ethernet frames, one file each, hexadecimal spaced by field. They
+tell one story of one member, so that digests, chains and signatures are what a receiver computes.
 
     tests/golden/generate.py        rewrites tests/golden/*.hex that it made (not linux-*.hex)
 """
@@ -11,18 +12,31 @@ import ipaddress
 import pathlib
 import struct
 
+import ed25519
+
 HERE = pathlib.Path(__file__).parent
 MEMBER = bytes.fromhex("6d656d6265722d6f6e652d3030303031")  # "member-one-00001"
 ASKER = bytes.fromhex("61736b65722d6f6e652d303030303031")  # "asker-one-000001"
 MAC = bytes.fromhex("021546000001")
 IPV4 = ipaddress.ip_address("10.15.46.1")
 IPV6 = ipaddress.ip_address("fe80::15:46ff:fe00:1")
+INTERFACE = 3
 EPOCH = 1_795_176_000_000  # unix ms
+DAY = 86_400_000
+
+# RFC 8032 §7.1: the authority has the key of test 1, the member of test 2, the router of test 3.
+AUTHORITY_KEY, MEMBER_KEY, ROUTER_KEY = [vector[0] for vector in ed25519.VECTORS]
 
 
 def u(size, value):
     return value.to_bytes(size, "big")
 
+
+def sha(data, size):
+    return hashlib.sha256(data).digest()[:size]
+
+
+# --- frames ---------------------------------------------------------------------------------------
 
 def checksum(data):
     data += b"\0" * (len(data) % 2)
@@ -58,30 +72,22 @@ def frame6(fields, mac=MAC, source=IPV6):
             ports + u(2, udp_sum)] + fields
 
 
+# --- messages -------------------------------------------------------------------------------------
+
 def message(kind, fields, sender=MEMBER, authentication=0, trailer=()):
     fields = list(fields) + list(trailer)
     length = 20 + sum(map(len, fields))
     return [u(1, 0x10 | kind), u(1, authentication), u(2, length), sender] + fields
 
 
-def statement(chain_end, counter, generation, time_ms, digest, flags=0):
-    return [
-        u(4, 3),  # interface
-        u(8, EPOCH),
-        u(4, counter),
-        u(8, time_ms),
-        u(4, generation),
-        digest,
-        IPV4.packed,
-        IPV6.packed,
-        MAC,
-        u(1, 3),  # dead after three hellos
-        u(1, flags),  # 1: a router
-        u(4, 1000),  # hello interval, ms
-        chain_end,
-        u(4, 0),  # the chain's first index
-        u(4, 1024),  # and its length
-    ]
+def signed(kind, fields, key):
+    """A message whose sender is its key, with an Ed25519 signature over all before it."""
+    unsigned = message(kind, fields, identity(key), 1, [bytes(64)])[:-1]
+    return unsigned + [ed25519.sign(key, b"".join(unsigned))]
+
+
+def identity(key):
+    return sha(b"hamp id 1" + ed25519.public(key), 16)
 
 
 def record(prefix, lifetime_ms, preference=100, draining=False, scope=0, serial=None):
@@ -92,65 +98,152 @@ def record(prefix, lifetime_ms, preference=100, draining=False, scope=0, serial=
             + u(1, scope) + u(1, 0) + u(2, preference) + u(4, lifetime_ms) + tail)
 
 
-def option(kind, value):
-    return u(2, kind) + u(2, len(value)) + value
+def digest(records):
+    """Over all records in ascending order of family number, address and prefix length."""
+    def order(encoded):
+        family, length, prefix_length, flags = encoded[:4]
+        return family, encoded[12:length - (4 if flags & 2 else 0)], prefix_length
+    return sha(b"".join(sorted(records, key=order)), 16)
 
 
-def full(records):
-    return [u(1, 0), u(1, 0), u(2, 0), u(2, 1), u(4, 0), u(2, len(records))] + records
+class Chain:
+    """The hellos of one generation: `value[i]` is shown by the hello of index i."""
+
+    def __init__(self, name, base=0, length=1024, member=MEMBER):
+        self.base, self.length = base, length
+        value = sha(b"golden chain " + name, 16)
+        self.value = {base + length: value}
+        for index in range(base + length, base, -1):
+            value = sha(b"hamp chain step1" + member + u(4, index) + value, 16)
+            self.value[index - 1] = value
+        self.end = value
+
+    def id(self, generation, records_digest, member=MEMBER):
+        return sha(b"hamp chain id 1" + member + u(4, INTERFACE) + u(8, EPOCH) + u(4, generation)
+                   + records_digest + self.end + u(4, self.base) + u(4, self.length), 8)
+
+
+def statement(chain, counter, generation, time_ms, records_digest, router=False):
+    return [
+        u(4, INTERFACE),
+        u(8, EPOCH),
+        u(4, counter),
+        u(8, time_ms),
+        u(4, generation),
+        records_digest,
+        IPV4.packed,
+        IPV6.packed,
+        MAC,
+        u(1, 3),  # dead after three hellos
+        u(1, 1 if router else 0),  # flags
+        u(4, 1000),  # hello interval, ms
+        chain.end,
+        u(4, chain.base),
+        u(4, chain.length),
+    ]
+
+
+def full(records, part=0, parts=1):
+    return [u(1, 0), u(1, 0), u(2, part), u(2, parts), u(4, 0), u(2, len(records))] + records
 
 
 def delta(base, records):
     return [u(1, 1), u(1, 0), u(2, 0), u(2, 1), u(4, base), u(2, len(records))] + records
 
 
-SECRET = bytes(range(16))
-END = hashlib.sha256(b"golden chain end").digest()[:16]
-DIGEST = hashlib.sha256(b"golden digest").digest()[:16]
-A4, A6 = "198.18.0.1/32", "2001:2:0:1546::1/128"
-TWO = [record(A4, 3000), record(A6, 3000)]
+def hello(chain, chain_id, index):
+    return [chain_id, u(4, index), chain.value[index]]
+
+
+def query(counter, target=bytes(16), nonce=bytes.fromhex("1546154615461546"), response_ms=50, flags=0,
+          interval_ms=0):
+    return [u(8, EPOCH), u(4, counter), target, nonce, u(2, response_ms), u(2, flags), u(4, interval_ms)]
+
+
+def option(kind, value):
+    return u(2, kind) + u(2, len(value)) + value
+
+
+# --- trust ----------------------------------------------------------------------------------------
+
+def certificate(key, roles, serial, prefixes=(), limit=0, valid=(EPOCH - DAY, EPOCH + 365 * DAY)):
+    """Says which key may be a member (role 1) for which prefixes, or a router (role 2)."""
+    body = [u(1, 1), u(1, roles), u(2, 0), u(8, serial), identity(AUTHORITY_KEY), ed25519.public(key),
+            u(8, valid[0]), u(8, valid[1]), u(4, limit), u(2, len(prefixes))]
+    for net in map(ipaddress.ip_network, prefixes):
+        body.append(u(1, net.version) + u(1, net.prefixlen) + net.network_address.packed)
+    return b"".join(body) + ed25519.sign(AUTHORITY_KEY, b"hamp certificate 1" + b"".join(body))
+
+
+# --- the story ------------------------------------------------------------------------------------
+
+A4, A6, B4 = "198.18.0.1/32", "2001:2:0:1546::1/128", "198.18.0.2/32"
 NONCE = bytes.fromhex("1546154615461546")
+# Not in the digest's order, which is by family first.
+TWO = [record(A6, 3000), record(A4, 3000)]
+THREE = TWO + [record(B4, 3000)]
+FIELDS = [
+    record("2001:2:0:1546::8000/113", 60000, 65535, False, 2),
+    record("198.18.4.0/24", 60000, 7, True, 1, 0x20261120),
+    record("198.18.4.0/32", 60000)]
+LATER = [bytes.fromhex("630f10000000006400000bb8") + b"xyz", record(A4, 3000)]
+MANY = [record(f"198.18.1.{number}/32", 3000) for number in range(20)]
+FIRST, SECOND = Chain(b"of generation 1"), Chain(b"of generation 2")
+RENEWED = Chain(b"of generation 1, renewed", base=1024)
+OTHER = Chain(b"of the others", length=16)
+FIRST_ID = FIRST.id(1, digest(TWO))
+KEYED = Chain(b"of the one with a key", member=identity(MEMBER_KEY))
+KEYED_ID = KEYED.id(1, digest(TWO), identity(MEMBER_KEY))
+MEMBER_CERTIFICATE = certificate(MEMBER_KEY, 1, 2, ["198.18.0.0/24", "2001:2:0:1546::/112"], 4)
+ROUTER_CERTIFICATE = certificate(ROUTER_KEY, 2, 3)
 
 GOLDEN = {
     "report-ipv4": ("A full report of two addresses, over IPv4.",
-        frame4(message(1, statement(END, 1, 1, 0, DIGEST) + full(TWO)))),
+        frame4(message(1, statement(FIRST, 1, 1, 0, digest(TWO)) + full(TWO)))),
     "report-ipv6": ("The same report's copy over IPv6.",
-        frame6(message(1, statement(END, 1, 1, 0, DIGEST) + full(TWO)))),
-    "report-all-fields": ("A whole prefix, draining, site scope, serial; answers two nonces.",
-        frame4(message(1, statement(END, 2, 2, 500, DIGEST) + full([
-            record("198.18.4.0/24", 60000, 7, True, 1, 0x20261120),
-            record("2001:2:0:1546::8000/113", 60000, 65535, False, 2)])
-            + [option(1, NONCE + NONCE[::-1])]))),
-    "report-delta": ("A change: one address more since generation 1.",
-        frame4(message(1, statement(END, 3, 2, 1000, DIGEST)
-            + delta(1, [record("198.18.0.2/32", 3000)])))),
-    "report-leave": ("A leave: both addresses with lifetime 0.",
-        frame6(message(1, statement(END, 4, 3, 2000, DIGEST)
-            + delta(2, [record(A4, 0), record(A6, 0)])))),
-    "report-later-version": ("A record family and an option that version 1 does not know.",
-        frame4(message(1, statement(END, 5, 4, 3000, DIGEST)
-            + full([record(A4, 3000), bytes.fromhex("630f10000000006400000bb8") + b"xyz"])
-            + [option(0x4000, b"later")]))),
-    "report-signed": ("Authentication type 1: an Ed25519 signature as the trailer.",
-        frame4(message(1, statement(END, 6, 4, 4000, DIGEST) + full(TWO)
-            + [option(2, b"certificate")], authentication=1, trailer=[b"\x5a" * 64]))),
-    "anchor": ("An anchor: a statement without records.",
-        frame4(message(3, statement(END, 7, 4, 5000, DIGEST) + [option(1, NONCE)]))),
-    "hello-ipv4": ("A hello: chain, index, value.",
-        frame4(message(2, [hashlib.sha256(b"golden chain").digest()[:8], u(4, 7), SECRET]))),
+        frame6(message(1, statement(FIRST, 1, 1, 0, digest(TWO)) + full(TWO)))),
+    "hello-ipv4": ("A hello of the first report's chain: chain id, index, value.",
+        frame4(message(2, hello(FIRST, FIRST_ID, 7)))),
     "hello-ipv6": ("The same hello's copy over IPv6.",
-        frame6(message(2, [hashlib.sha256(b"golden chain").digest()[:8], u(4, 7), SECRET]))),
+        frame6(message(2, hello(FIRST, FIRST_ID, 7)))),
+    "anchor": ("An anchor: a statement without records; it renews the chain and answers a query.",
+        frame4(message(3, statement(RENEWED, 2, 1, 7000, digest(TWO)) + [option(1, NONCE)]))),
+    "report-delta": ("A change: one address more since generation 1.",
+        frame4(message(1, statement(SECOND, 3, 2, 8000, digest(THREE)) + delta(1, [record(B4, 3000)])))),
+    "report-leave": ("A leave: two of the three addresses with lifetime 0.",
+        frame6(message(1, statement(OTHER, 4, 3, 9000, digest([record(B4, 3000)]))
+            + delta(2, [record(A4, 0), record(A6, 0)])))),
+    "report-all-fields": ("A whole prefix, draining, site scope, serial; answers two nonces.",
+        frame4(message(1, statement(OTHER, 5, 4, 10500, digest(FIELDS)) + full(FIELDS)
+            + [option(1, NONCE + NONCE[::-1])]))),
+    "report-later-version": ("A record family and an option that version 1 does not know.",
+        frame4(message(1, statement(OTHER, 6, 5, 11000, digest(LATER)) + full(LATER)
+            + [option(0x4000, b"later")]))),
+    "report-part-1": ("The first part of a report in two: 12 of 20 addresses.",
+        frame4(message(1, statement(OTHER, 7, 6, 12000, digest(MANY)) + full(MANY[:12], 0, 2)))),
+    "report-part-2": ("Its second part, with the digest of all.",
+        frame4(message(1, statement(OTHER, 8, 6, 12000, digest(MANY)) + full(MANY[12:], 1, 2)))),
+    "report-part-257": ("Part 256, from 0, of 300: part and parts are two bytes each.",
+        frame6(message(1, statement(OTHER, 9, 7, 13000, digest([])) + full(MANY[:1], 256, 300)))),
+    "report-router": ("A router's report: it serves nothing.",
+        frame6(message(1, statement(OTHER, 10, 8, 14000, digest([]), router=True) + full([])))),
     "query-everybody": ("A router's query: everybody reports in full within 300 ms.",
-        frame4(message(4, [u(8, EPOCH), u(4, 1), bytes(16), NONCE, u(2, 300), u(2, 1),
-            u(4, 125000)], sender=ASKER))),
+        frame4(message(4, query(1, response_ms=300, flags=1, interval_ms=125000), sender=ASKER))),
     "query-one": ("A query to one member, with a nonce to prove the answer fresh.",
-        frame6(message(4, [u(8, EPOCH), u(4, 2), MEMBER, NONCE, u(2, 50), u(2, 0), u(4, 0)],
-            sender=ASKER))),
-    "report-router": ("A router without a member of its own: the router flag and no record.",
-        frame6(message(1, statement(END, 1, 1, 0, DIGEST, flags=1) + full([])))),
-    "query-anchor": ("A querier's general query: an anchor is answer enough.",
-        frame4(message(4, [u(8, EPOCH), u(4, 3), bytes(16), NONCE, u(2, 10000), u(2, 2),
-            u(4, 125000)], sender=ASKER))),
+        frame6(message(4, query(2, target=MEMBER), sender=ASKER))),
+    "query-anchor": ("A router's general query: an anchor is enough.",
+        frame6(message(4, query(3, response_ms=300, flags=2, interval_ms=125000), sender=ASKER))),
+    "report-signed": ("A signed report: the certificate first among the options, the signature last.",
+        frame4(signed(1, statement(KEYED, 1, 1, 0, digest(TWO)) + full(TWO)
+            + [option(2, MEMBER_CERTIFICATE), option(1, NONCE)], MEMBER_KEY))),
+    "anchor-signed": ("A signed anchor.",
+        frame6(signed(3, statement(KEYED, 2, 1, 1500, digest(TWO))
+            + [option(2, MEMBER_CERTIFICATE), option(1, NONCE)], MEMBER_KEY))),
+    "hello-signed": ("A hello is not signed: the signed report's chain vouches for it.",
+        frame4(message(2, hello(KEYED, KEYED_ID, 2), sender=identity(MEMBER_KEY)))),
+    "query-signed": ("A router's signed query, with its certificate.",
+        frame6(signed(4, query(1, response_ms=300, flags=2, interval_ms=125000)
+            + [option(2, ROUTER_CERTIFICATE)], ROUTER_KEY))),
     "unknown-type": ("Message type 15: ignored.", frame4(message(15, [b"later"]))),
     "unknown-authentication": ("Authentication type 9: ignored.",
         frame4(message(1, [b"unreadable without knowing the trailer"], authentication=9))),
