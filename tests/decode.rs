@@ -1,18 +1,15 @@
 //! `hamp decode` on captures of the golden packets, in both file formats.
 
+#[path = "support/capture.rs"]
+mod capture;
 #[path = "netns/schema.rs"]
 mod schema;
 mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Duration;
 
-use pcap_file::DataLink;
-use pcap_file::pcap::{PcapPacket, PcapWriter};
-use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketBlock;
-use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionBlock;
-use pcap_file::pcapng::{PcapNgBlock, PcapNgWriter};
+use capture::{pcap, pcapng};
 use serde_json::Value;
 use support::golden;
 
@@ -35,44 +32,16 @@ fn place(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("hamp-{name}-{}", std::process::id()))
 }
 
-fn pcap(frames: &[(String, Vec<u8>)]) -> Vec<u8> {
-    let mut writer = PcapWriter::new(Vec::new()).unwrap();
-    for (_, frame) in frames {
-        let length = u32::try_from(frame.len()).unwrap();
-        let packet = PcapPacket::new(Duration::from_secs(5), length, frame.as_slice()).unwrap();
-        writer.write_packet(&packet).unwrap();
-    }
-    writer.into_inner()
-}
-
-fn pcapng(frames: &[(String, Vec<u8>)]) -> Vec<u8> {
-    let mut writer = PcapNgWriter::new(Vec::new()).unwrap();
-    let link = InterfaceDescriptionBlock {
-        linktype: DataLink::ETHERNET,
-        snaplen: 0,
-        options: vec![],
-    };
-    writer.write_block(&link.into_block()).unwrap();
-    for (_, frame) in frames {
-        let packet = EnhancedPacketBlock {
-            interface_id: 0,
-            timestamp: Duration::from_secs(5),
-            original_len: u32::try_from(frame.len()).unwrap(),
-            data: frame.into(),
-            options: vec![],
-        };
-        writer.write_block(&packet.into_block()).unwrap();
-    }
-    writer.into_inner()
+fn frames() -> Vec<Vec<u8>> {
+    golden::all().into_iter().map(|(_, frame)| frame).collect()
 }
 
 #[test]
 fn every_golden_message_is_a_line_and_a_document() {
-    let frames = golden::all();
-    let messages = frames
-        .iter()
-        .filter(|(name, _)| !name.starts_with("linux-"))
-        .count();
+    let names: Vec<_> = golden::all().into_iter().map(|(name, _)| name).collect();
+    let messages = names.iter().filter(|name| !name.starts_with("linux-"));
+    let messages = messages.count();
+    let frames = frames();
     let files = [
         (place("pcap"), pcap(&frames)),
         (place("pcapng"), pcapng(&frames)),
@@ -97,8 +66,8 @@ fn every_golden_message_is_a_line_and_a_document() {
 #[test]
 fn damaged_messages_and_captures_are_told_not_fatal() {
     let mut random = support::Random::new(7);
-    let mut frames = golden::all();
-    for (_, frame) in &mut frames {
+    let mut frames = frames();
+    for frame in &mut frames {
         *frame = random.damage(frame);
     }
     let capture = pcap(&frames);
@@ -116,4 +85,57 @@ fn damaged_messages_and_captures_are_told_not_fatal() {
         assert_eq!(said.lines().count(), 1, "{said}");
     }
     std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn it_ends_after_as_many_messages_as_wanted() {
+    let file = place("counted");
+    std::fs::write(&file, pcap(&frames())).unwrap();
+    assert_eq!(text(&decode(&file, &["--count", "3"])).lines().count(), 3);
+    std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn a_capture_comes_through_standard_input_too() {
+    let file = place("piped");
+    std::fs::write(&file, pcap(&frames())).unwrap();
+    let piped = Command::new(env!("CARGO_BIN_EXE_hamp"))
+        .args(["decode", "-"])
+        .stdin(std::fs::File::open(&file).unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(text(&piped), text(&decode(&file, &[])));
+    std::fs::remove_file(&file).unwrap();
+}
+
+/// Runs the command where nobody may open packet sockets, root neither.
+fn without_privilege(arguments: &[&str]) -> Output {
+    let hamp = env!("CARGO_BIN_EXE_hamp");
+    let mut command = if nix::unistd::geteuid().is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set", "-net_raw", "--inh-caps", "-all", hamp]);
+        command
+    } else {
+        Command::new(hamp)
+    };
+    command.args(arguments).output().unwrap()
+}
+
+#[test]
+fn what_is_missing_to_listen_is_named() {
+    for (arguments, code, said) in [
+        (&["decode", "-i", "lo"][..], 77, "  try: run it as root"),
+        (
+            &["decode", "-i", "no-such"],
+            1,
+            "no-such: no such interface",
+        ),
+        (&["decode"], 2, "--interface"),
+        (&["decode", "-i", "lo", "file"], 2, "cannot be used with"),
+    ] {
+        let output = without_privilege(arguments);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {told}");
+        assert!(told.contains(said), "{arguments:?}: {told}");
+    }
 }

@@ -1,5 +1,7 @@
-//! `hamp decode`: the membership messages of a capture.
+//! `hamp decode`: the membership messages of a capture, or of an interface.
 
+mod capture;
+mod live;
 mod message;
 
 pub use message::tell;
@@ -8,113 +10,121 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use pcap_file::DataLink;
-use pcap_file::pcap::PcapReader;
-use pcap_file::pcapng::PcapNgReader;
-use pcap_file::pcapng::blocks::block_common::Block;
 use serde_json::{Value, json};
 
 use crate::daemon::{Failure, exit};
 use crate::wire::Message;
 use crate::wire::frame::{Frame, Ignored};
 
-/// First bytes of every pcapng file.
-const PCAPNG: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
+/// What to decode, and how to show it.
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("where from").required(true)))]
+pub struct Options {
+    /// The capture; - is standard input
+    #[arg(group = "where from")]
+    file: Option<PathBuf>,
+    /// Listen on this interface instead, until interrupted
+    #[arg(long, short, group = "where from", value_name = "NAME")]
+    interface: Option<String>,
+    /// End after this many messages
+    #[arg(long, short, value_name = "NUMBER")]
+    count: Option<u64>,
+    /// Print a JSON document for each message instead
+    #[arg(long)]
+    json: bool,
+}
 
-/// Prints every message of a capture to `out`, one a line, or as JSON lines. Errors: no capture, or
-/// one that is cut off; what came before is printed. A reader that went away is no error.
-pub(super) fn decode(file: &Path, json: bool, out: &mut impl Write) -> Result<(), Failure> {
-    let failed =
-        |error: io::Error| Failure::new(exit::FAILED, format!("{}: {error}", file.display()));
-    let input: Box<dyn Read> = match file.to_str() {
-        Some("-") => Box::new(io::stdin().lock()),
-        _ => Box::new(File::open(file).map_err(failed)?),
+/// A frame as it was captured.
+struct Captured<'a> {
+    /// Since 1970.
+    at: Duration,
+    /// The name of the interface, where a capture of several says it.
+    interface: Option<&'a str>,
+    bytes: &'a [u8],
+}
+
+/// Prints every message to `out`, one a line, or as JSON lines. Errors: no capture or one that is cut
+/// off (what came before is printed), no interface or no privilege to listen. A reader that went
+/// away is no error.
+pub(super) fn decode(options: &Options, out: &mut impl Write) -> Result<(), Failure> {
+    let mut printer = Printer {
+        options,
+        out,
+        frames: 0,
+        messages: 0,
+        began: None,
+        written: Ok(()),
     };
-    let mut number = 0u64;
-    let mut began = None;
-    let mut written = Ok(());
-    let read = each_frame(BufReader::new(input), |at, bytes| {
-        number += 1;
-        let began = *began.get_or_insert(at);
-        if let Some(packet) = Packet::new(number, at, at.saturating_sub(began), bytes) {
-            let text = if json { packet.json() } else { packet.line() };
-            written = writeln!(out, "{text}");
+    let read = match (&options.file, &options.interface) {
+        (Some(file), _) => {
+            let failed = |error: io::Error| {
+                Failure::new(exit::FAILED, format!("{}: {error}", file.display()))
+            };
+            let input: Box<dyn Read> = match file.to_str() {
+                Some("-") => Box::new(io::stdin().lock()),
+                _ => Box::new(File::open(file).map_err(failed)?),
+            };
+            capture::each_frame(BufReader::new(input), |frame| printer.see(&frame)).map_err(failed)
         }
-        written.is_ok()
-    });
-    match written.and_then(|()| out.flush()) {
+        (None, Some(interface)) => live::each_frame(interface, |frame| printer.see(&frame)),
+        (None, None) => Ok(()),
+    };
+    match printer.written.and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Failure::io("stdout", &error)),
-        Ok(()) => read.map_err(failed),
+        Ok(()) => read,
     }
 }
 
-/// Calls `see` with the time and the bytes of each Ethernet frame of a capture, while it says so.
-fn each_frame(
-    mut input: impl Read,
-    mut see: impl FnMut(Duration, &[u8]) -> bool,
-) -> io::Result<()> {
-    let mut magic = [0; 4];
-    input
-        .read_exact(&mut magic)
-        .map_err(|_| io::Error::other("not a capture: too short"))?;
-    let input = io::Cursor::new(magic).chain(input);
-    let bad = |error: &dyn std::fmt::Display| io::Error::other(format!("not a capture: {error}"));
-    let damaged =
-        |error: &dyn std::fmt::Display| io::Error::other(format!("cut off or damaged: {error}"));
-    let no_ethernet = || io::Error::other("only Ethernet captures are decoded");
-    if magic == PCAPNG {
-        let mut reader = PcapNgReader::new(input).map_err(|error| bad(&error))?;
-        while let Some(block) = reader.next_block() {
-            let (block, state) = block.map_err(|error| damaged(&error))?;
-            if state
-                .interfaces()
-                .iter()
-                .any(|one| one.linktype != DataLink::ETHERNET)
-            {
-                return Err(no_ethernet());
-            }
-            let goes_on = match block {
-                Block::EnhancedPacket(packet) => see(packet.timestamp, &packet.data),
-                Block::SimplePacket(packet) => see(Duration::ZERO, &packet.data),
-                _ => true,
+struct Printer<'a, W> {
+    options: &'a Options,
+    out: &'a mut W,
+    frames: u64,
+    messages: u64,
+    /// Time of the first frame.
+    began: Option<Duration>,
+    written: io::Result<()>,
+}
+
+impl<W: Write> Printer<'_, W> {
+    /// Prints a frame's message; whether another one is wanted.
+    fn see(&mut self, frame: &Captured<'_>) -> bool {
+        self.frames += 1;
+        let began = *self.began.get_or_insert(frame.at);
+        if let Some(packet) = Packet::new(self.frames, began, frame) {
+            self.messages += 1;
+            let text = if self.options.json {
+                packet.json()
+            } else {
+                packet.line()
             };
-            if !goes_on {
-                break;
+            self.written = writeln!(self.out, "{text}");
+            // Nobody waits for the end of what has none.
+            if self.options.interface.is_some() && self.written.is_ok() {
+                self.written = self.out.flush();
             }
         }
-    } else {
-        let mut reader = PcapReader::new(input).map_err(|error| bad(&error))?;
-        if reader.header().datalink != DataLink::ETHERNET {
-            return Err(no_ethernet());
-        }
-        while let Some(packet) = reader.next_packet() {
-            let packet = packet.map_err(|error| damaged(&error))?;
-            if !see(packet.timestamp(), packet.data()) {
-                break;
-            }
-        }
+        self.written.is_ok() && self.options.count.is_none_or(|count| self.messages < count)
     }
-    Ok(())
 }
 
 /// A message in its frame, or why there is none in a frame that should hold one.
-struct Packet {
+struct Packet<'a> {
     number: u64,
-    at: Duration,
     since: Duration,
+    captured: &'a Captured<'a>,
     mac: String,
     source: Option<IpAddr>,
     message: Result<Message, Cow<'static, str>>,
 }
 
-impl Packet {
+impl<'a> Packet<'a> {
     /// `None` for a frame that is not one of ours.
-    fn new(number: u64, at: Duration, since: Duration, bytes: &[u8]) -> Option<Self> {
-        let mac = bytes.get(6..12).map(hex_pairs).unwrap_or_default();
+    fn new(number: u64, began: Duration, captured: &'a Captured<'a>) -> Option<Self> {
+        let bytes = captured.bytes;
         let (source, message) = match Frame::parse(bytes) {
             Ok(Frame::Message {
                 source, payload, ..
@@ -131,9 +141,9 @@ impl Packet {
         };
         Some(Self {
             number,
-            at,
-            since,
-            mac,
+            since: captured.at.saturating_sub(began),
+            captured,
+            mac: bytes.get(6..12).map(hex_pairs).unwrap_or_default(),
             source,
             message,
         })
@@ -147,17 +157,25 @@ impl Packet {
             Ok(message) => format!("{} {}", message.sender(), message::tell(message)),
             Err(why) => format!("not a message: {why}"),
         };
-        format!("{:10.6} {source} {what}", self.since.as_secs_f64())
+        let interface = self.captured.interface.map(|name| format!("{name} "));
+        let interface = interface.unwrap_or_default();
+        format!(
+            "{:10.6} {interface}{source} {what}",
+            self.since.as_secs_f64()
+        )
     }
 
     fn json(&self) -> String {
         let mut document = json!({
             "schema": "hamp.message/1",
             "frame": self.number,
-            "time_us": u64::try_from(self.at.as_micros()).unwrap_or(u64::MAX),
+            "time_us": u64::try_from(self.captured.at.as_micros()).unwrap_or(u64::MAX),
             "mac": self.mac,
             "source": self.source,
         });
+        if let Some(name) = self.captured.interface {
+            document["interface_name"] = name.into();
+        }
         match &self.message {
             Ok(message) => {
                 document["member"] = format!("{:#}", message.sender()).into();
@@ -208,6 +226,15 @@ mod tests {
         writer.into_inner()
     }
 
+    fn options(file: &std::path::Path, json: bool) -> Options {
+        Options {
+            file: Some(file.to_owned()),
+            interface: None,
+            count: None,
+            json,
+        }
+    }
+
     fn hello() -> Vec<u8> {
         let hello = Hello {
             chain: [0xab; 8],
@@ -236,7 +263,7 @@ mod tests {
         std::fs::write(&file, capture(&[arp.unwrap(), hello(), broken, vec![0; 3]])).unwrap();
         let told = |json: bool| {
             let mut out = Vec::new();
-            decode(&file, json, &mut out).unwrap();
+            decode(&options(&file, json), &mut out).unwrap();
             String::from_utf8(out).unwrap()
         };
         let text = told(false);
@@ -254,7 +281,7 @@ mod tests {
         );
         std::fs::write(&file, b"no capture at all").unwrap();
         assert!(
-            decode(&file, false, &mut Vec::new())
+            decode(&options(&file, false), &mut Vec::new())
                 .unwrap_err()
                 .message
                 .contains("not a capture")

@@ -99,14 +99,8 @@ enum Command {
     Connections(Report),
     /// Remove everything of ours from this network namespace; no daemon may run
     Clean(Report),
-    /// Print the membership messages of a capture (pcap or pcapng), one a line
-    Decode {
-        /// The capture; - is standard input
-        file: PathBuf,
-        /// Print a JSON document for each message instead
-        #[arg(long)]
-        json: bool,
-    },
+    /// Print the membership messages of a capture (pcap or pcapng) or of an interface, one a line
+    Decode(decode::Options),
     /// Print the configuration with which BIRD or FRR carries the routes of hamp's router on
     Export(export::Arguments),
     /// Print a completion script for a shell
@@ -194,8 +188,8 @@ fn execute(command: Command) -> Result<String, Failure> {
             let done = clean::clean(report.control.name())?;
             Ok(report.show(&done, ask::cleaned))
         }
-        Command::Decode { file, json } => {
-            decode::decode(&file, json, &mut io::BufWriter::new(io::stdout().lock()))?;
+        Command::Decode(options) => {
+            decode::decode(&options, &mut io::BufWriter::new(io::stdout().lock()))?;
             Ok(String::new())
         }
         Command::Export(arguments) => arguments.run(),

@@ -58,6 +58,12 @@ pub fn bare() -> Vec<SockFilter> {
     program(BARE)
 }
 
+/// Lets our messages through, without their link-layer header, whichever way they go: for somebody
+/// who only listens. Tagged frames, other machines' frames and fragments do not pass.
+pub fn messages() -> Vec<SockFilter> {
+    program(MESSAGES)
+}
+
 fn program(lines: &[Line]) -> Vec<SockFilter> {
     assemble(lines)
         .iter()
@@ -105,6 +111,29 @@ const BARE: &[Line] = &[
     Line("", LDB_ABS, PKTTYPE, "", ""),
     Line("", JEQ, OTHER_HOST, "drop", ""),
     Line("", JEQ, OUTGOING, "drop", ""),
+    Line("", LDH_ABS, PROTOCOL, "", ""),
+    Line("", JEQ, IPV6, "ipv6", ""),
+    Line("", JEQ, IPV4, "", "drop"),
+    Line("", LDB_ABS, 9, "", ""),
+    Line("", JEQ, UDP, "", "drop"),
+    Line("", LDH_ABS, 6, "", ""),
+    Line("", JSET, 0x1fff, "drop", ""),
+    Line("", LDX_MSH, 0, "", ""),
+    Line("", LDH_IND, 2, "", ""),
+    Line("", JEQ, PORT, "pass", "drop"),
+    Line("ipv6", LDB_ABS, 6, "", ""),
+    Line("", JEQ, UDP, "", "drop"),
+    Line("", LDH_ABS, 42, "", ""),
+    Line("", JEQ, PORT, "pass", "drop"),
+    Line("pass", RET, u32::MAX, "", ""),
+    Line("drop", RET, 0, "", ""),
+];
+
+const MESSAGES: &[Line] = &[
+    Line("", LDB_ABS, VLAN_PRESENT, "", ""),
+    Line("", JEQ, 0, "", "drop"),
+    Line("", LDB_ABS, PKTTYPE, "", ""),
+    Line("", JEQ, OTHER_HOST, "drop", ""),
     Line("", LDH_ABS, PROTOCOL, "", ""),
     Line("", JEQ, IPV6, "ipv6", ""),
     Line("", JEQ, IPV4, "", "drop"),
@@ -289,6 +318,31 @@ mod tests {
                 !passes(&ipv4_udp(0, 0, 1021)[..end], 0, false),
                 "cut after {end}"
             );
+        }
+    }
+
+    #[test]
+    fn a_listener_gets_messages_of_both_directions_and_nothing_else() {
+        let passes = |frame: &[u8], pkttype, tagged| {
+            let protocol = u16::from_be_bytes([frame[12], frame[13]]);
+            runs(MESSAGES, &frame[14..], protocol.into(), pkttype, tagged)
+        };
+        let ours = [ipv4_udp(3, 0x4000, 1021), ipv6(17, &[0, 9, 3, 253])];
+        for frame in &ours {
+            assert!(passes(frame, 2, false), "received: {frame:?}");
+            assert!(passes(frame, 4, false), "sent: {frame:?}");
+            assert!(!passes(frame, 2, true), "another VLAN's: {frame:?}");
+            assert!(!passes(frame, 3, false), "another machine's: {frame:?}");
+        }
+        for (what, frame) in [
+            ("ARP", frame(0x0806, &[0; 28])),
+            ("solicitation", ipv6(58, &[135])),
+            ("another port", ipv4_udp(0, 0, 53)),
+            ("another port, IPv6", ipv6(17, &[3, 253, 0, 9])),
+            ("a later fragment", ipv4_udp(0, 7, 1021)),
+            ("TCP", ipv6(6, &[0, 9, 3, 253])),
+        ] {
+            assert!(!passes(&frame, 2, false), "{what}");
         }
     }
 }

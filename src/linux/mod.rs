@@ -1,6 +1,6 @@
 //! The node's hands on a Linux machine.
 //!
-//! Frames come and go through a packet socket per interface ([`packet`]), group memberships and the
+//! Frames come and go through a packet socket per interface ([`packet`]; [`messages`] only listens), group memberships and the
 //! port are held by silent sockets ([`groups`]), addresses, routes and neighbour entries go over
 //! netlink ([`netlink`]), kernel settings through `/proc/sys` with the old values kept
 //! ([`sysctl`]), rules through nft ([`nft`]). What *acts* for an anycast address here is always a
@@ -11,6 +11,7 @@ pub mod checks;
 pub mod fib;
 pub mod filter;
 pub mod groups;
+pub mod messages;
 pub mod netlink;
 pub mod nft;
 pub mod packet;

@@ -28,7 +28,7 @@ pub const FRAME_BYTES: usize = 65_536;
 const OUTGOING: u8 = 4;
 
 /// Bytes of an Ethernet header: two addresses and the type of what follows.
-const ETHERNET_BYTES: usize = 14;
+pub(super) const ETHERNET_BYTES: usize = 14;
 
 /// What an interface's packets are wrapped in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

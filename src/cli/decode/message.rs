@@ -5,28 +5,48 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::daemon::config::shown;
-use crate::wire::{Hello, MemberId, Message, Query, RecordAddress, Statement, StatementKind};
+use crate::wire::{
+    Authentication, Certificate, Hello, MemberId, Message, MessageOption, Query, RecordAddress,
+    Scope, Statement, StatementKind,
+};
 
 /// The message in one line.
 pub fn tell(message: &Message) -> String {
     match message {
-        Message::Statement { statement, .. } => tell_statement(statement),
+        Message::Statement {
+            statement,
+            authentication,
+            ..
+        } => {
+            let extras = tell_extras(&statement.options, authentication);
+            tell_statement(statement) + &extras
+        }
         Message::Hello {
             hello: Hello { chain, index, .. },
             ..
         } => {
             format!("hello {index} of chain {}", hex(&chain[..4]))
         }
-        Message::Query { query, .. } => {
+        Message::Query {
+            query,
+            authentication,
+            ..
+        } => {
             let target = if query.target == MemberId::EVERYBODY {
                 "everybody".to_owned()
             } else {
                 query.target.to_string()
             };
-            let refresh = if query.refresh { ", records too" } else { "" };
+            let refresh = if query.refresh { ", refresh" } else { "" };
+            let anchor = if query.anchor {
+                ", an anchor is enough"
+            } else {
+                ""
+            };
             format!(
-                "query to {target}, answers within {} ms{refresh}",
-                millis(query.max_response)
+                "query to {target}, answers within {} ms{refresh}{anchor}{}",
+                millis(query.max_response),
+                tell_extras(&query.options, authentication)
             )
         }
         Message::Unknown {
@@ -67,8 +87,9 @@ fn tell_statement(statement: &Statement) -> String {
     } else {
         format!(": {}", records.join(", "))
     };
+    let router = if statement.router { " of a router" } else { "" };
     format!(
-        "{what}, generation {}, epoch {}, hello {} ms x {}{records}",
+        "{what}{router}, generation {}, epoch {}, hello {} ms x {}{records}",
         statement.generation,
         statement.epoch,
         millis(statement.hello_interval),
@@ -76,16 +97,54 @@ fn tell_statement(statement: &Statement) -> String {
     )
 }
 
+/// What a message carries beside its fields.
+fn tell_extras(options: &[MessageOption], authentication: &Authentication) -> String {
+    let mut told = String::new();
+    for option in options {
+        match option {
+            MessageOption::Nonces(nonces) if nonces.len() == 1 => told += ", answers a query",
+            MessageOption::Nonces(nonces) => {
+                told += &format!(", answers {} queries", nonces.len());
+            }
+            MessageOption::Certificate(bytes) => told += &tell_certificate(bytes),
+            MessageOption::Unknown { kind, .. } => told += &format!(", option {kind}"),
+        }
+    }
+    if let Authentication::Ed25519 { .. } = authentication {
+        told += ", signed";
+    }
+    told
+}
+
+fn tell_certificate(bytes: &[u8]) -> String {
+    match Certificate::decode(bytes) {
+        Ok(read) => format!(", certificate {} of {}", read.serial, read.authority),
+        Err(error) => format!(", no certificate ({error})"),
+    }
+}
+
 /// The message's keys in a JSON document.
 pub(super) fn fields(message: &Message) -> Value {
     match message {
-        Message::Statement { statement, .. } => statement_fields(statement),
+        Message::Statement {
+            statement,
+            authentication,
+            ..
+        } => {
+            let fields = statement_fields(statement);
+            with_extras(fields, &statement.options, authentication)
+        }
         Message::Hello { hello, .. } => json!({
             "type": "hello",
             "chain": hex(&hello.chain),
             "index": hello.index,
+            "value": hex(&hello.value),
         }),
-        Message::Query { query, .. } => query_fields(query),
+        Message::Query {
+            query,
+            authentication,
+            ..
+        } => with_extras(query_fields(query), &query.options, authentication),
         Message::Unknown {
             kind,
             authentication,
@@ -100,6 +159,53 @@ pub(super) fn fields(message: &Message) -> Value {
     }
 }
 
+/// Adds the options and what vouches for the message.
+fn with_extras(
+    mut fields: Value,
+    options: &[MessageOption],
+    authentication: &Authentication,
+) -> Value {
+    let (mut answers, mut unknown) = (Vec::new(), Vec::new());
+    for option in options {
+        match option {
+            MessageOption::Nonces(nonces) => answers.extend(nonces.iter().map(|nonce| hex(nonce))),
+            MessageOption::Certificate(bytes) => {
+                fields["certificate"] = certificate(bytes);
+            }
+            MessageOption::Unknown { kind, value } => {
+                unknown.push(json!({ "kind": kind, "value": hex(value) }));
+            }
+        }
+    }
+    fields["answers"] = answers.into();
+    fields["unknown_options"] = unknown.into();
+    fields["authentication"] = match authentication {
+        Authentication::None => "none".into(),
+        Authentication::Ed25519 { .. } => "ed25519".into(),
+    };
+    fields
+}
+
+fn certificate(bytes: &[u8]) -> Value {
+    let read = match Certificate::decode(bytes) {
+        Ok(read) => read,
+        Err(error) => return json!({ "bytes": bytes.len(), "error": error.to_string() }),
+    };
+    let roles = [(read.roles.member, "member"), (read.roles.router, "router")];
+    let roles = roles.into_iter().filter(|(has, _)| *has);
+    json!({
+        "bytes": bytes.len(),
+        "roles": roles.map(|(_, role)| role).collect::<Vec<_>>(),
+        "serial": read.serial,
+        "authority": hex(&read.authority.0),
+        "key": hex(&read.key),
+        "not_before_ms": read.not_before,
+        "not_after_ms": read.not_after,
+        "record_limit": read.limit,
+        "prefixes": read.prefixes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
 fn query_fields(query: &Query) -> Value {
     json!({
         "type": "query",
@@ -109,6 +215,8 @@ fn query_fields(query: &Query) -> Value {
         "nonce": hex(&query.nonce),
         "max_response_ms": millis(query.max_response),
         "refresh": query.refresh,
+        "anchor": query.anchor,
+        "interval_ms": millis(query.interval),
     })
 }
 
@@ -121,6 +229,7 @@ fn statement_fields(statement: &Statement) -> Value {
                 "prefix": address(&record.address),
                 "preference": record.preference,
                 "draining": record.draining,
+                "scope": scope(record.scope),
                 "lifetime_ms": millis(record.lifetime),
                 "serial": record.serial,
             })
@@ -138,6 +247,11 @@ fn statement_fields(statement: &Statement) -> Value {
         "ipv6": statement.ipv6,
         "hello_ms": millis(statement.hello_interval),
         "dead_hellos": statement.dead_hellos,
+        "stated_mac": super::hex_pairs(&statement.mac),
+        "router": statement.router,
+        "chain_end": hex(&statement.chain.end),
+        "chain_base": statement.chain.base,
+        "chain_length": statement.chain.length,
         "records": records,
     });
     match statement.kind {
@@ -149,6 +263,15 @@ fn statement_fields(statement: &Statement) -> Value {
         StatementKind::Anchor => {}
     }
     fields
+}
+
+fn scope(scope: Scope) -> String {
+    match scope {
+        Scope::Link => "link".to_owned(),
+        Scope::Site => "site".to_owned(),
+        Scope::Global => "global".to_owned(),
+        Scope::Unknown(number) => format!("scope {number}"),
+    }
 }
 
 fn address(address: &RecordAddress) -> String {
