@@ -23,7 +23,7 @@ pub fn previous(member: MemberId, index: u32, value: &ChainValue) -> ChainValue 
 }
 
 /// The sender's side: all values of one chain.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Chain {
     base: u32,
     /// `values[i]` stands at index `base + i`; the first is the public end.
@@ -69,6 +69,13 @@ impl Chain {
 
     fn length(&self) -> u32 {
         CHAIN_LENGTH
+    }
+}
+
+impl core::fmt::Debug for Chain {
+    /// Without the values that are secret until a hello reveals them.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("Chain").field(&self.parameters()).finish()
     }
 }
 
