@@ -243,6 +243,73 @@ fn a_long_report_goes_out_in_bursts() {
     }
 }
 
+/// What a lost part keeps from a receiver is asked for, and arrives.
+#[test]
+fn a_report_whose_part_is_lost_is_asked_for() {
+    let node = |number: u8| {
+        let config = hamp::node::Config::default();
+        let mut node = Node::new(config, [number; 32], 1);
+        node.handle_link(Instant::ZERO, LINK, Some(host_state(number)));
+        node
+    };
+    let (mut member, mut receiver) = (node(1), node(2));
+    for low in 0..=255 {
+        let prefix = format!("198.18.7.{low}/32").parse().unwrap();
+        member
+            .join(Instant::ZERO, prefix, JoinOptions::default())
+            .unwrap();
+    }
+    let (mut now, mut last_part, mut asked) = (Instant::ZERO, None, None);
+    while now < Instant::ZERO + 5 * SECOND && asked.is_none() {
+        now += MILLI;
+        for node in [&mut member, &mut receiver] {
+            node.handle_timeout(now);
+            while node.poll_event().is_some() {}
+        }
+        // The second part is lost, and so is its repetition.
+        while let Some(sent) = member.poll_transmit() {
+            let Ok(Frame::Message { payload, .. }) = Frame::parse(&sent.frame) else {
+                continue;
+            };
+            if let Message::Statement { statement, .. } = Message::decode(payload).unwrap()
+                && let StatementKind::Full { part, parts } = statement.kind
+            {
+                assert!(parts > 1);
+                if part == 1 {
+                    continue;
+                }
+                last_part = Some(now);
+            }
+            receiver.handle_frame(now, LINK, &sent.frame, false);
+        }
+        while let Some(sent) = receiver.poll_transmit() {
+            asked = last_part.map(|_| now).or(asked);
+            member.handle_frame(now, LINK, &sent.frame, false);
+        }
+    }
+    //= docs/spec/membership.md#statement
+    //= type=test
+    //# A receiver that got a part of a report and none for 300 ms since, but not all of them, MUST
+    //# query the member.
+    assert_eq!(asked, last_part.map(|last| last + 300 * MILLI));
+    let known = |node: &Node| {
+        let (_, link) = node.links().next().unwrap();
+        link.peers()
+            .map(|(_, peer)| peer.records().len())
+            .sum::<usize>()
+    };
+    assert_eq!(known(&receiver), 0);
+    while now < Instant::ZERO + 10 * SECOND {
+        now += MILLI;
+        member.handle_timeout(now);
+        receiver.handle_timeout(now);
+        while let Some(sent) = member.poll_transmit() {
+            receiver.handle_frame(now, LINK, &sent.frame, false);
+        }
+    }
+    assert_eq!(known(&receiver), 256);
+}
+
 // ===== Header =====
 
 #[test]

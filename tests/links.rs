@@ -12,7 +12,7 @@ use hamp::node::{JoinOptions, LinkId, LinkState, Node};
 use hamp::time::{Duration, Instant};
 use hamp::wire::frame::Frame;
 use serde_json::Value;
-use testbed::{Host, Process, skip, wait};
+use testbed::{Host, Lab, Process, Topology, skip, wait};
 
 use common::{LIMIT, lab, report, start};
 
@@ -26,6 +26,14 @@ fn main() -> ExitCode {
         (
             "the_ends_of_a_tunnel_are_members_and_clients",
             the_ends_of_a_tunnel_are_members_and_clients,
+        ),
+        (
+            "every_link_of_a_host_has_a_life_of_its_own",
+            every_link_of_a_host_has_a_life_of_its_own,
+        ),
+        (
+            "five_thousand_addresses_are_heard",
+            five_thousand_addresses_are_heard,
         ),
     ])
 }
@@ -237,5 +245,166 @@ fn the_ends_of_a_tunnel_are_members_and_clients() -> Result<()> {
     }
     ensure!((rules(one)?, rules(two)?) == before);
     drop((ends.0, again));
+    Ok(())
+}
+
+/// What the member with this address on a link serves, as `host` sees it; nothing: it is not there.
+fn serves(host: &Host, link: usize, ipv4: &str) -> Result<Vec<String>> {
+    let members = members(host, link)?;
+    let known = members.iter().find(|member| member["ipv4"] == *ipv4);
+    let serving = known.and_then(|known| known["serving"].as_array());
+    let prefixes = serving
+        .into_iter()
+        .flatten()
+        .map(|record| &record["prefix"]);
+    Ok(prefixes
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect())
+}
+
+fn sees(host: &Host, link: usize, ipv4: &str, expected: &[&str]) -> Result<()> {
+    wait::until_ok("what it serves is heard", LIMIT, || {
+        let seen = serves(host, link, ipv4)?;
+        ensure!(seen == expected, "{ipv4} on link {link}: {seen:?}");
+        Ok(())
+    })
+}
+
+fn every_link_of_a_host_has_a_life_of_its_own() -> Result<()> {
+    let topology = Topology::new("two-links")
+        .switch("left")
+        .switch("right")
+        .host("one")
+        .link("left", &["10.15.46.1/24", "fd15:46::1/64"])
+        .link("right", &["10.15.47.1/24", "fd15:47::1/64"])
+        .host("two")
+        .link("left", &["10.15.46.2/24", "fd15:46::2/64"])
+        .link("right", &["10.15.47.2/24", "fd15:47::2/64"])
+        .host("three")
+        .link("right", &["10.15.47.3/24", "fd15:47::3/64"]);
+    let lab = Lab::new(&topology)?;
+    let (one, two, three) = (lab.host("one"), lab.host("two"), lab.host("three"));
+    let both = "\"eth0\", \"eth1\"";
+    configure(one, both, "[member]\naddresses = [\"198.18.0.1\"]\n")?;
+    configure(two, both, "[client]\n")?;
+    configure(
+        three,
+        "\"eth0\"",
+        "[member]\naddresses = [\"198.18.0.1\"]\n",
+    )?;
+    let daemons = (start(one)?, start(two)?, start(three)?);
+    let ends = [(0, "10.15.46.1"), (1, "10.15.47.1")];
+    for (link, address) in ends {
+        sees(two, link, address, &["198.18.0.1"])?;
+    }
+    sees(two, 1, "10.15.47.3", &["198.18.0.1"])?;
+    let lives = |host: &Host| -> Result<Vec<(Value, Value, Value)>> {
+        let status = report(host, &["status"])?;
+        let links = status["links"].as_array().context("links")?;
+        let life = |link: &Value| {
+            (
+                link["index"].clone(),
+                link["epoch"].clone(),
+                link["id"].clone(),
+            )
+        };
+        Ok(links.iter().map(life).collect())
+    };
+    let before = lives(one)?;
+    ensure!(before.len() == 2 && before[0].0 != before[1].0 && before[0].2 != before[1].2);
+
+    // What is joined and left is so on both.
+    report(one, &["join", "2001:2:0:1546::1"])?;
+    for (link, address) in ends {
+        sees(two, link, address, &["198.18.0.1", "2001:2:0:1546::1"])?;
+    }
+    pings(two, "2001:2:0:1546::1")?;
+    report(one, &["leave", "2001:2:0:1546::1"])?;
+    for (link, address) in ends {
+        sees(two, link, address, &["198.18.0.1"])?;
+    }
+
+    // One link goes and comes back: a new life there, the same one on the other.
+    lab.carrier("one", "eth0", false)?;
+    sees(two, 0, "10.15.46.1", &[])?;
+    pings(two, "198.18.0.1")?;
+    lab.carrier("one", "eth0", true)?;
+    sees(two, 0, "10.15.46.1", &["198.18.0.1"])?;
+    let after = lives(one)?;
+    ensure!(
+        after[0].1.as_u64() > before[0].1.as_u64(),
+        "{before:?} {after:?}"
+    );
+    ensure!(after[1] == before[1], "{before:?} {after:?}");
+
+    // Who comes anew asks on every link, and is told everything.
+    daemons.1.kill()?;
+    let again = start(two)?;
+    for (link, address) in ends {
+        sees(two, link, address, &["198.18.0.1"])?;
+    }
+    sees(two, 1, "10.15.47.3", &["198.18.0.1"])?;
+    let sent = report(one, &["status"])?;
+    ensure!(
+        sent["counters"]["sent"]["report"].as_u64() > Some(4),
+        "{sent:#}"
+    );
+    for (daemon, host) in [(&daemons.0, one), (&again, two), (&daemons.2, three)] {
+        let status = daemon.terminate(LIMIT)?;
+        ensure!(status.success(), "{}", host.read(daemon.log())?);
+    }
+    Ok(())
+}
+
+fn five_thousand_addresses_are_heard() -> Result<()> {
+    let lab = lab()?;
+    let (one, two) = (lab.host("one"), lab.host("two"));
+    let addresses: Vec<String> = (0..4800)
+        .map(|n| format!("\"198.18.{}.{}\"", 1 + n / 200, 1 + n % 200))
+        .chain((0..200).map(|n| format!("\"2001:2:0:1546::{n:x}\"")))
+        .collect();
+    let node = "[node]\ninterfaces = [\"eth0\"]\n";
+    let limits = "[limits]\nrecords_per_member = 6000\n";
+    let many = format!("[member]\naddresses = [{}]\n", addresses.join(", "));
+    // As by default, the member itself is held to the limit that others would hold it to.
+    one.write("/tmp/hamp.toml", &format!("{node}{many}"))?;
+    let refused = one.run(&["hamp", "run", "--config", "/tmp/hamp.toml"])?;
+    ensure!(refused.status.code() == Some(78), "{refused:?}");
+    ensure!(
+        refused.stderr.contains("more than 4096 prefixes"),
+        "{refused:?}"
+    );
+    one.write("/tmp/hamp.toml", &format!("{node}{limits}{many}"))?;
+    two.write("/tmp/hamp.toml", &format!("{node}{limits}[client]\n"))?;
+    let watcher = start(two)?;
+    let daemon = one.spawn("hamp", &["hamp", "run", "--config", "/tmp/hamp.toml"])?;
+    let heard = |expected: usize| {
+        wait::until_ok("all of them are heard", LIMIT * 6, || {
+            let seen = serves(two, 0, "10.15.46.1")?.len();
+            ensure!(seen == expected, "{seen} of {expected}");
+            Ok(())
+        })
+    };
+    heard(5000)?;
+    for address in ["198.18.1.1", "198.18.24.200", "2001:2:0:1546::c7"] {
+        pings(two, address)?;
+    }
+    // One change is a delta, not five thousand records again.
+    let sent = |host: &Host| -> Result<u64> {
+        let status = report(host, &["status"])?;
+        status["counters"]["sent"]["report"]
+            .as_u64()
+            .context("reports")
+    };
+    let before = sent(one)?;
+    report(one, &["leave", "198.18.1.1"])?;
+    heard(4999)?;
+    let after = sent(one)?;
+    ensure!(after - before <= 12, "{before} reports, then {after}");
+    let log = one.read(daemon.log())?;
+    ensure!(!log.contains("paused") && !log.contains("away"), "{log}");
+    daemon.terminate(LIMIT * 6)?;
+    drop(watcher);
     Ok(())
 }

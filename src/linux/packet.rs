@@ -14,7 +14,7 @@ use std::mem::size_of;
 use std::os::fd::{AsRawFd, RawFd};
 
 use nix::libc;
-use nix::sys::socket::{LinkAddr, MsgFlags, SockaddrLike, recvfrom, sendto};
+use nix::sys::socket::{LinkAddr, MsgFlags, SockaddrLike, recvfrom, sendto, setsockopt, sockopt};
 use socket2::{Domain, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -23,6 +23,10 @@ use super::filter;
 
 /// Bytes of the largest frame that is read; a longer one is cut, which its decoder tells.
 pub const FRAME_BYTES: usize = 65_536;
+
+/// What may wait in a tap: reports of thousands of records come in bursts, from each member and on
+/// both families.
+const QUEUE_BYTES: usize = 4 << 20;
 
 /// `PACKET_OUTGOING`: this machine sends the frame.
 const OUTGOING: u8 = 4;
@@ -69,6 +73,10 @@ impl Tap {
         // Protocol 0 receives nothing: the filter is in place before the first frame can be.
         let socket = Socket::new(Domain::PACKET, kind.nonblocking().cloexec(), None)?;
         socket.attach_filter(&filter)?;
+        // Beyond the usual limit only with privilege over the whole machine; up to it in any case.
+        if setsockopt(&socket, sockopt::RcvBufForce, &QUEUE_BYTES).is_err() {
+            socket.set_recv_buffer_size(QUEUE_BYTES)?;
+        }
         bind(&socket, ifindex)?;
         // SAFETY: `Frames` owns the descriptor and never replaces or closes it before it is
         // dropped, so it stays open and the same for as long as the registration lives.

@@ -12,6 +12,7 @@ use core::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use peer::Parts;
 pub use peer::Peer;
 pub use questions::Question;
 
@@ -303,7 +304,7 @@ impl View {
         ];
         peer.take_in(now, id, statement, fresh);
         peer.standing = standing.cloned();
-        let records = peer.next_records(statement, max_records);
+        let records = peer.next_records(now, statement, max_records);
         let result = match records {
             Err(Reason::TableFull) => return Err(too_many),
             Ok(Some(records)) if records.len() > max_records => return Err(too_many),
@@ -343,6 +344,7 @@ impl View {
                 peer.records = records;
                 peer.generation = statement.generation;
                 peer.digest = statement.digest;
+                peer.parts = Parts::default();
                 Ok(())
             }
             Ok(None) => Ok(()),
@@ -358,7 +360,7 @@ impl View {
         {
             self.events.extend(farewell(silent, &peer, Change::Dead));
         }
-        self.wake = super::earliest([self.wake, Some(peer.dies_at())]);
+        self.wake = super::earliest([self.wake, Some(peer.dies_at()), peer.parts.missed_at()]);
         self.peers.insert(id, peer);
         result
     }
@@ -509,7 +511,17 @@ impl View {
             }
             lives
         });
-        self.wake = self.peers.values().map(Peer::dies_at).min();
+        let missed = |(id, peer): (&MemberId, &mut Peer)| peer.parts.miss(now).then_some(*id);
+        let missed: Vec<_> = self.peers.iter_mut().filter_map(missed).collect();
+        //= docs/spec/membership.md#statement
+        //# A receiver that got a part of a report and none for 300 ms since, but not all of them, MUST
+        //# query the member.
+        missed.into_iter().for_each(|id| self.ask(id));
+        let peers = self.peers.values();
+        self.wake = peers
+            .flat_map(|peer| [Some(peer.dies_at()), peer.parts.missed_at()])
+            .flatten()
+            .min();
     }
 
     /// How many records `id` may have.

@@ -8,7 +8,7 @@ use super::super::record_set::RecordSet;
 use super::super::trust::Standing;
 use super::super::{Reason, Timing};
 use super::clock::{Clock, Lies, micros};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::frame::Mac;
 use crate::wire::{ChainId, MemberId, Record, Statement, StatementKind};
 
@@ -34,6 +34,9 @@ pub struct Peer {
     pub(super) wrong_at: Option<Instant>,
 }
 
+/// How long the next part of a report may take after the one before; more than the member's pauses.
+const PART_PATIENCE: Duration = Duration::from_millis(300);
+
 /// The parts of a full report that is still incomplete.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Parts {
@@ -41,12 +44,15 @@ pub(super) struct Parts {
     sets: BTreeMap<u16, RecordSet>,
     /// How many records they hold; an empty part takes place too.
     held: usize,
+    /// When the last of them came.
+    at: Instant,
 }
 
 impl Parts {
     /// Puts a part to the others of its generation; all of them together when it was the last.
     fn collect(
         &mut self,
+        now: Instant,
         generation: u32,
         (part, parts): (u16, u16),
         records: &[Record],
@@ -58,24 +64,40 @@ impl Parts {
                 ..Self::default()
             };
         }
+        let place = |set: &RecordSet| set.len().max(1);
+        // One that is said again takes the place of the one before.
+        self.held -= self.sets.remove(&part).as_ref().map_or(0, place);
         if self.held + records.len().max(usize::from(parts > 1)) > limit {
             return Err(Reason::TableFull);
         }
+        self.at = now;
         let set: RecordSet = records.iter().collect();
         if parts == 1 {
             *self = Self::default();
             return Ok(Some(set));
         }
-        let place = |set: &RecordSet| set.len().max(1);
         self.held += place(&set);
-        let before = self.sets.insert(part, set);
-        self.held -= before.as_ref().map_or(0, place);
+        self.sets.insert(part, set);
         if self.sets.len() < usize::from(parts) {
             return Ok(None);
         }
         let all = RecordSet::concat(self.sets.values());
         *self = Self::default();
         Ok(Some(all))
+    }
+
+    /// When those that have not come are missed.
+    pub(super) fn missed_at(&self) -> Option<Instant> {
+        (!self.sets.is_empty()).then(|| self.at + PART_PATIENCE)
+    }
+
+    /// Whether to ask for those that have not come; then not again for a while.
+    pub(super) fn miss(&mut self, now: Instant) -> bool {
+        let missed = self.missed_at().is_some_and(|at| at <= now);
+        if missed {
+            self.at = now;
+        }
+        missed
     }
 }
 
@@ -224,6 +246,7 @@ impl Peer {
     /// The records after `statement`; `None` while parts are missing or nothing changes.
     pub(super) fn next_records(
         &mut self,
+        now: Instant,
         statement: &Statement,
         limit: usize,
     ) -> Result<Option<RecordSet>, Reason> {
@@ -235,7 +258,7 @@ impl Peer {
                 }
                 let part = (part, parts);
                 self.parts
-                    .collect(statement.generation, part, &statement.records, limit)
+                    .collect(now, statement.generation, part, &statement.records, limit)
             }
             StatementKind::Delta { base } => {
                 if self.holds(statement) {
