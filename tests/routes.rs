@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use hamp::addr::Prefix;
+use hamp::addr::{Class, Prefix};
 use hamp::linux::fib::{DISCARD, Fib, Hop, Multipath, Op, Target};
-use hamp::linux::netlink::Bulk;
+use hamp::linux::netlink::{Bulk, Foreign};
 use testbed::harness::skip;
 use testbed::{Host, Lab, Topology, wait};
 
@@ -56,6 +56,7 @@ fn main() -> ExitCode {
             "the_last_link_can_be_multicast",
             the_last_link_can_be_multicast,
         ),
+        ("routes_of_others_are_seen", routes_of_others_are_seen),
     ])
 }
 
@@ -683,4 +684,56 @@ fn the_last_link_can_be_multicast() -> Result<()> {
         net.settle()?;
     }
     Ok(())
+}
+
+fn routes_of_others_are_seen() -> Result<()> {
+    let mut net = Net::new(None)?;
+    net.router().sh(
+        "ip route add 198.18.5.0/24 via 10.2.0.12 proto bird metric 32; \
+         ip route add 198.18.0.0/16 dev eth0; ip route add 192.0.2.0/24 via 10.2.0.12",
+    )?;
+    let (tell, told) = std::sync::mpsc::channel();
+    net.router()
+        .thread("watch", move || -> std::io::Result<()> {
+            let mut foreign = Foreign::watch(Class::default())?;
+            while tell.send(foreign.next()?).is_ok() {}
+            Ok(())
+        })?;
+    // Notifications come one by one, what is known in between may be told as well.
+    let expect = |expected: &[&str]| -> Result<()> {
+        let expected: BTreeSet<Prefix> = expected.iter().map(|p| p.parse().expect("one")).collect();
+        let mut last = BTreeSet::new();
+        while last != expected {
+            let next = told.recv_timeout(LIMIT);
+            last = next.with_context(|| format!("{last:?} instead of {expected:?}"))?;
+        }
+        Ok(())
+    };
+    expect(&["198.18.5.0/24"])?;
+    net.router()
+        .sh("ip route add 198.18.6.1 via 10.2.0.12 proto zebra; \
+         ip route add 2001:2:0:1546::5 proto bird \
+           nexthop via fd15:2::11 dev eth0 nexthop via fd15:2::12 dev eth0")?;
+    expect(&["198.18.5.0/24", "198.18.6.1/32", "2001:2:0:1546::5/128"])?;
+    // A hop goes, the route stays; another protocol takes a route over.
+    net.router()
+        .sh("ip route del 2001:2:0:1546::5 via fd15:2::11 dev eth0; \
+         ip route replace 198.18.5.0/24 via 10.2.0.11 proto zebra metric 32; \
+         ip route del 198.18.6.1")?;
+    expect(&["198.18.5.0/24", "2001:2:0:1546::5/128"])?;
+    // Ours are no news, however many.
+    for number in 0..2000 {
+        net.set(prefix(false, number), &[1]);
+    }
+    net.settle()?;
+    net.router()
+        .sh("ip route add 198.18.7.1 via 10.2.0.12 proto bgp metric 20")?;
+    let next = told.recv_timeout(LIMIT)?;
+    ensure!(
+        next.len() == 3,
+        "the first news is of the new one: {next:?}"
+    );
+    net.router()
+        .sh("ip route del 198.18.7.1; ip route del 198.18.5.0/24; ip route del 2001:2:0:1546::5")?;
+    expect(&[])
 }

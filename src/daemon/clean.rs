@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::kernel::routes;
 use super::{Failure, control, exit};
 use crate::linux::netlink::Netlink;
 use crate::linux::nft;
@@ -55,7 +56,7 @@ async fn sweep(mut dir: StateDir) -> Result<Value, Failure> {
     for prefix in &addresses {
         netlink.release(*prefix).await?;
     }
-    let routes = netlink.remove_routes(None).await?;
+    let routes = routes::remove_all()? + netlink.remove_routes(None).await?;
     let neighbours = netlink.remove_neighbours().await?;
     let state = |error| Failure::io("state", &error);
     let (restored, failed) = sysctl::restore_all(&mut dir).map_err(state)?;

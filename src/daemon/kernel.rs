@@ -6,6 +6,7 @@
 //! something in place stops the daemon; a link that went away in the meantime does not.
 
 mod links;
+pub mod routes;
 mod serving;
 mod start;
 
@@ -16,10 +17,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use self::links::Attached;
+use self::routes::Routes;
 use self::serving::Held;
 use super::Failure;
 use crate::addr::{Class, Prefix};
-use crate::linux::netlink::Netlink;
+use crate::linux::netlink::{Neighbour, Netlink};
 use crate::linux::nft::{self, Tables, connections};
 use crate::linux::state::StateDir;
 use crate::linux::sysctl;
@@ -63,6 +65,8 @@ pub struct Kernel {
     /// Withdrawn, their gates still open: see [`Kernel::close_gates`].
     closing: Vec<Prefix>,
     neighbours: BTreeMap<(LinkId, IpAddr), ([u8; 6], Instant)>,
+    /// A router's routes to members.
+    routes: Option<Routes>,
     frames: mpsc::Sender<Frame>,
     /// When to sweep what a predecessor left and nobody confirmed.
     sweep: Option<Instant>,
@@ -186,7 +190,9 @@ impl Kernel {
 
     /// Removes what a predecessor left and the node has not asked for since.
     async fn sweep_unconfirmed(&mut self) -> Result<(), Failure> {
-        for entry in self.netlink.neighbours(|entry| entry.ours).await? {
+        // The permanent ones are the router's, whose routes are swept apart.
+        let ours = |entry: &Neighbour| entry.ours && entry.state != "PERMANENT";
+        for entry in self.netlink.neighbours(ours).await? {
             if !self
                 .neighbours
                 .contains_key(&(LinkId(entry.ifindex), entry.address))
@@ -224,6 +230,7 @@ impl Kernel {
             Ok(connections) if self.client => connections.len(),
             _ => 0,
         };
+        failed.extend(self.routes.take().and_then(|routes| routes.stop().err()));
         // The gate goes first: nothing is served while the rest is taken away.
         if connections > 0 {
             tracing::warn!(

@@ -64,6 +64,18 @@ pub fn messages() -> Vec<SockFilter> {
     program(MESSAGES)
 }
 
+/// Lets through, from a netlink socket, notifications of routes of other protocols than `number`.
+pub fn routes_of_others(number: u8) -> Vec<SockFilter> {
+    /// `rtm_protocol`, behind `struct nlmsghdr`.
+    const RTM_PROTOCOL: u32 = 16 + 5;
+    program(&[
+        Line("", LDB_ABS, RTM_PROTOCOL, "", ""),
+        Line("", JEQ, number.into(), "", "pass"),
+        Line("", RET, 0, "", ""),
+        Line("pass", RET, u32::MAX, "", ""),
+    ])
+}
+
 fn program(lines: &[Line]) -> Vec<SockFilter> {
     assemble(lines)
         .iter()

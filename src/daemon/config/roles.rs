@@ -52,6 +52,24 @@ pub enum LastLink {
     Multicast,
 }
 
+/// How a route with several next hops is put into the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Multipath {
+    /// As a nexthop group that routes share, resilient where the kernel can do it.
+    #[default]
+    Groups,
+    /// With its hops in itself.
+    Routes,
+}
+
+impl Multipath {
+    /// Whether routes share groups.
+    pub fn is_grouped(self) -> bool {
+        self == Self::Groups
+    }
+}
+
 /// The `[router]` table.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,6 +85,9 @@ pub struct Router {
     /// Next hops of a route at most.
     #[serde(default = "ecmp")]
     pub ecmp: u8,
+    /// How a route with several of them is put into the kernel.
+    #[serde(default)]
+    pub multipath: Multipath,
     /// Packets to addresses of the class without a member are dropped without ICMP.
     #[serde(default = "yes")]
     pub discard: bool,

@@ -118,6 +118,11 @@ impl Kernel {
                 self.route_class(id).await?;
             }
         }
+        if !changes.is_empty()
+            && let Some(routes) = &self.routes
+        {
+            routes.observe();
+        }
         if !changes.is_empty() && self.member {
             self.set_unicast()?;
         }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use tokio::sync::mpsc;
 
+use super::routes::{self, Routes};
 use super::{Frame, Kernel, RECOVERY};
 use crate::daemon::Failure;
 use crate::daemon::config::Config;
@@ -41,6 +42,7 @@ impl Kernel {
             held: BTreeMap::new(),
             closing: Vec::new(),
             neighbours: BTreeMap::new(),
+            routes: None,
             frames,
             sweep: None,
         })
@@ -70,6 +72,19 @@ impl Kernel {
             self.tables.load_client()?;
             sysctl::set(&mut self.dir, sysctl::TCP_MTU_PROBING, "2")
                 .map_err(|error| Failure::io("kernel setting", &error))?;
+        }
+        match config.router() {
+            Some(router) => {
+                let class = self.class.prefixes();
+                let discard = if router.discard { class } else { &[] };
+                self.routes = Some(Routes::start(router.multipath.is_grouped(), discard)?);
+            }
+            None => {
+                let routes = routes::remove_all()?;
+                if routes > 0 {
+                    tracing::info!(routes, "routes of an earlier router swept");
+                }
+            }
         }
         self.sweep = Some(now + RECOVERY.max(config.dead() * 2));
         Ok(())

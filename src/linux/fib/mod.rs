@@ -27,7 +27,6 @@ mod table;
 mod tests;
 
 use std::net::IpAddr;
-use std::ops::Range;
 use std::sync::Arc;
 
 use crate::addr::Prefix;
@@ -38,8 +37,11 @@ pub use table::Fib;
 pub const HOPS: usize = 16;
 /// Nexthop groups at most (8 kB of the kernel's memory each, when resilient).
 pub const GROUPS: usize = 1024;
-/// Metrics that a route to members may have; other routes of ours (a client's class) have larger ones.
-pub const MEMBER_METRICS: Range<u32> = 1..1000;
+/// Whether a route of ours with this metric is one that a [`Fib`] makes: to members, to leaving ones
+/// (those are the worst but for [`DISCARD`]), or a discarding one. Others are a client's.
+pub const fn is_metric(metric: u32) -> bool {
+    matches!(metric, 1..100 | 0xfe00_0000..)
+}
 /// Metric of the routes that discard what has no member: the worst there is.
 pub const DISCARD: u32 = u32::MAX;
 

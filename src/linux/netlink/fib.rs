@@ -15,7 +15,7 @@ use super::bulk::{Bulk, Refusal};
 use super::message::{Requests, address, attributes, number, put};
 use super::routes::destination;
 use crate::addr::{Prefix, is_host};
-use crate::linux::fib::{DISCARD, Hop, MEMBER_METRICS, Multipath, Op, Snapshot, Target};
+use crate::linux::fib::{Hop, Multipath, Op, Snapshot, Target, is_metric};
 
 /// `RTM_NEWNEXTHOP` and its relatives, and `NHA_*` of linux/nexthop.h.
 const NEW_NEXTHOP: u16 = 104;
@@ -340,7 +340,7 @@ fn route(body: &[u8]) -> Option<(Prefix, u32, Target)> {
             _ => {}
         }
     }
-    if !MEMBER_METRICS.contains(&metric) && metric != DISCARD {
+    if !is_metric(metric) {
         return None;
     }
     let unspecified = match prefix {

@@ -9,12 +9,14 @@
 mod addresses;
 mod bulk;
 mod fib;
+mod foreign;
 mod links;
 mod message;
 mod neighbours;
 mod routes;
 
 pub use bulk::{Bulk, Refusal};
+pub use foreign::Foreign;
 pub use links::Link;
 pub use neighbours::Neighbour;
 

@@ -11,6 +11,7 @@ use rtnetlink::packet_route::route::{
 
 use super::{Error, Netlink, OURS};
 use crate::addr::Prefix;
+use crate::linux::fib;
 
 impl Netlink {
     /// Makes `prefix` on-link on an interface, with this metric, or renews that.
@@ -66,12 +67,13 @@ impl Netlink {
         Ok(())
     }
 
-    /// Destinations of our routes to links, with the interface's index.
+    /// Destinations of our routes to links, with the interface's index; without those to members.
     pub async fn routes(&self) -> Result<Vec<(Prefix, u32)>, Error> {
         let routes = self.our_routes().await?;
         let links = routes
             .iter()
-            .filter(|route| route.header.kind != RouteType::Local);
+            .filter(|route| route.header.kind != RouteType::Local)
+            .filter(|route| !metric(route).is_some_and(fib::is_metric));
         Ok(links
             .filter_map(|route| Some((destination(route)?, interface(route)?)))
             .collect())
@@ -123,6 +125,17 @@ pub(super) fn destination(route: &RouteMessage) -> Option<Prefix> {
             _ => None,
         })?;
     Prefix::new(address, route.header.destination_prefix_length).ok()
+}
+
+/// A route's metric.
+pub(super) fn metric(route: &RouteMessage) -> Option<u32> {
+    route
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            RouteAttribute::Priority(metric) => Some(*metric),
+            _ => None,
+        })
 }
 
 fn interface(route: &RouteMessage) -> Option<u32> {
