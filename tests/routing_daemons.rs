@@ -1,7 +1,13 @@
-//! `hamp export`: what it writes, as BIRD and FRR read it themselves.
+//! `hamp export`: what it writes, as BIRD and FRR read it themselves, and what they do with it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
+
+use testbed::routing::{self, Bird, Frr};
+use testbed::{Lab, Topology, wait};
+
+testbed::before_main!();
 
 /// A directory of this test's own, gone with it.
 struct Place(PathBuf);
@@ -174,4 +180,149 @@ fn a_wrong_command_line_says_what_is_wrong() {
     }
     let said = export("frr", Path::new("/no/such/file"), INSIDE);
     assert_eq!(said.status.code(), Some(78));
+}
+
+/// How long daemons that have just started may take until all have heard of everything.
+const CONVERGED: Duration = Duration::from_secs(30);
+
+/// Three routers on one network, each with a link of its own for members.
+fn routers() -> Topology {
+    let mut topology = Topology::new("routers").switch("net");
+    for (index, name) in ["bird", "frr", "inside"].into_iter().enumerate() {
+        let (net, lan) = (index + 1, format!("lan{}", index + 1));
+        topology = topology
+            .switch(&lan)
+            .router(name)
+            .link(
+                "net",
+                &[format!("10.0.0.{net}/24"), format!("fd00::{net}/64")],
+            )
+            .link(
+                &lan,
+                &[format!("10.1.{net}.1/24"), format!("fd00:1:{net}::1/64")],
+            );
+    }
+    topology
+}
+
+/// The other routers as `--neighbor` has them.
+fn told(neighbours: &[(u8, u32)]) -> Vec<String> {
+    let each = neighbours.iter().flat_map(|(number, system)| {
+        [
+            format!("10.0.0.{number}={system}"),
+            format!("fd00::{number}={system}"),
+        ]
+    });
+    each.flat_map(|text| ["--neighbor".to_owned(), text])
+        .collect()
+}
+
+/// What `hamp export` writes for a router.
+fn written(daemon: &str, config: &Path, id: u8, system: u32, neighbours: &[(u8, u32)]) -> String {
+    let said = Command::new(env!("CARGO_BIN_EXE_hamp"))
+        .args(["export", daemon, "--links", "--config"])
+        .arg(config)
+        .args([
+            "--router-id",
+            &format!("10.0.0.{id}"),
+            "--as",
+            &system.to_string(),
+        ])
+        .args(told(neighbours))
+        .output()
+        .unwrap();
+    assert!(said.status.success(), "{said:?}");
+    String::from_utf8(said.stdout).unwrap()
+}
+
+/// Adds or deletes (`verb`) the routes that hamp has to a member of the n-th router's link.
+fn route(lab: &Lab, router: &str, verb: &str, address: u8, metric: &str) {
+    let number = ["bird", "frr", "inside"]
+        .iter()
+        .position(|name| *name == router)
+        .unwrap()
+        + 1;
+    let text = format!(
+        "ip route {verb} 198.18.0.{address}/32 via 10.1.{number}.9 dev eth1 proto 154 metric {metric}
+         ip -6 route {verb} 2001:2:0:1546::{address}/128 via fd00:1:{number}::9 dev eth1 proto 154 metric {metric}"
+    );
+    lab.host(router).sh(&text).unwrap();
+}
+
+/// Whether the router sends packets to an address where `wanted` says; of neither family: nowhere.
+fn goes(lab: &Lab, router: &str, address: u8, wanted: Option<&str>) -> testbed::Result<()> {
+    for address in [
+        format!("198.18.0.{address}"),
+        format!("2001:2:0:1546::{address}"),
+    ] {
+        let said = lab.host(router).run(&["ip", "route", "get", &address])?;
+        let text = said.stdout.clone() + &said.stderr;
+        let there = match wanted {
+            Some(wanted) => said.status.success() && text.contains(wanted),
+            None => !said.status.success(),
+        };
+        anyhow::ensure!(there, "{router} sends {address} not to {wanted:?}: {text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn both_carry_hamps_routes_on_and_take_them_back() -> testbed::Result<()> {
+    testbed::skippable(|| {
+        if let Err(why) = routing::installed() {
+            return Err(testbed::skip(format!("{why:#}")));
+        }
+        let place = Place::new("carry");
+        let config = place.write("hamp.toml", "[node]\ninterfaces = [\"eth1\"]\n");
+        let lab = Lab::new(&routers())?;
+        for (address, metric) in [(1, "15"), (2, "16")] {
+            route(&lab, "bird", "add", address, metric);
+        }
+        route(&lab, "inside", "add", 3, "16");
+        let text = written("bird", &config, 1, 65001, &[(2, 65002), (3, 65001)]);
+        let _bird = Bird::start(lab.host("bird"), &text)?;
+        let text = written("frr", &config, 2, 65002, &[(1, 65001)]);
+        let _frr = Frr::start(lab.host("frr"), &text)?;
+        let text = written("frr", &config, 3, 65001, &[(1, 65001)]);
+        let _inside = Frr::start(lab.host("inside"), &text)?;
+
+        // What is for everybody goes to both, what is for the site to the same system alone.
+        wait::until_ok("routes to be told", CONVERGED, || {
+            goes(&lab, "frr", 1, Some("dev eth0"))?;
+            goes(&lab, "inside", 1, Some("dev eth0"))?;
+            goes(&lab, "inside", 2, Some("dev eth0"))?;
+            goes(&lab, "bird", 3, Some("dev eth0"))
+        })?;
+        goes(&lab, "frr", 2, None)?;
+        goes(&lab, "frr", 3, None)?;
+        lab.host("frr")
+            .run(&["ip", "route", "get", "10.1.1.9"])?
+            .ok()?;
+
+        // A member on an own link wins over all others, in the daemon and in the kernel.
+        route(&lab, "frr", "add", 1, "15");
+        goes(&lab, "frr", 1, Some("dev eth1"))?;
+        // When it leaves, packets go to the next nearest, whom the daemon has kept in mind.
+        route(&lab, "frr", "add", 1, "4261412881");
+        route(&lab, "frr", "del", 1, "15");
+        wait::until_ok("frr to send them to bird", CONVERGED, || {
+            goes(&lab, "frr", 1, Some("dev eth0"))
+        })?;
+        // The same the other way round: bird learns of frr's, and sends there when its own leaves.
+        route(&lab, "frr", "add", 1, "15");
+        route(&lab, "bird", "add", 1, "4261412881");
+        route(&lab, "bird", "del", 1, "15");
+        wait::until_ok("bird to send them to frr", CONVERGED, || {
+            goes(&lab, "bird", 1, Some("dev eth0"))
+        })?;
+        // And when the last one has gone, it is told by nobody.
+        route(&lab, "bird", "del", 1, "4261412881");
+        route(&lab, "frr", "del", 1, "15");
+        route(&lab, "frr", "del", 1, "4261412881");
+        wait::until_ok("the route to be taken back", CONVERGED, || {
+            ["bird", "frr", "inside"]
+                .iter()
+                .try_for_each(|router| goes(&lab, router, 1, None))
+        })
+    })
 }

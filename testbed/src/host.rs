@@ -25,8 +25,10 @@ use crate::process::{self, Output, Process, collect};
 /// How long [`Host::run`] lets a command run.
 pub const RUN_LIMIT: Duration = Duration::from_secs(30);
 
-/// Where programs are looked for; an ordinary user's own path often lacks the `sbin` directories.
-pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where programs are looked for; an ordinary user's own path often lacks the `sbin` directories, and
+/// FRR's daemons have one of their own.
+pub(crate) const PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/frr";
 
 /// Set to the host's name in the environment of what runs in a host.
 pub(crate) const HOST_VARIABLE: &str = "HAMP_LAB_HOST";

@@ -115,7 +115,15 @@ fn mounts() -> Result<()> {
     // bound to its new place while its path still leads there. Only /run itself is covered before.
     let held = fs::File::open(&program).context("open own program")?;
     tmpfs("/run")?;
-    for dir in [BIN, LOG, "/run/lab/tmp", "/run/sshd", "/run/lock"] {
+    for dir in [
+        BIN,
+        LOG,
+        "/run/lab/tmp",
+        "/run/sshd",
+        "/run/lock",
+        "/run/bird",
+        "/run/frr",
+    ] {
         fs::create_dir_all(dir).with_context(|| format!("create {dir}"))?;
     }
     let place = format!("{BIN}/hamp-lab");

@@ -46,6 +46,7 @@
 //! | waiting for something | [`wait`] |
 //! | the same network in virtual time | [`sim`] |
 //! | one scenario in both worlds, and what must hold of it | [`script`], [`judge`] |
+//! | BIRD and FRR in hosts | [`routing`] |
 //! | requests at a rate, and a server that says which host answered | [`load`], [`who`] |
 //! | figures and a page about a run | [`report`] |
 //! | tests: side by side, one at a time, skipped | [`before_main!`], [`harness`], [`skippable`] |
@@ -73,6 +74,7 @@ pub mod out;
 mod picture;
 pub mod process;
 pub mod report;
+pub mod routing;
 pub mod scenario;
 pub mod script;
 pub mod sim;

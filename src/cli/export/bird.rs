@@ -15,14 +15,12 @@ router id {};
 protocol device {{ scan time 10; }}",
         plan.router_id
     ));
-    if !plan.links.is_empty() {
-        let names = quoted(&plan.links);
-        lines.push(format!(
-            "
-# The networks of the members' links: TCP goes on with their unicast addresses.
-protocol direct links {{ ipv4; ipv6; interface {names}; }}"
-        ));
-    }
+    lines.push(
+        "
+# The networks of this router's own interfaces, through which it reaches its neighbours.
+protocol direct { ipv4; ipv6; }"
+            .into(),
+    );
     for v6 in [false, true] {
         kernel(&mut lines, plan, v6);
         bgp(&mut lines, plan, v6);
@@ -69,10 +67,17 @@ protocol kernel kernel{n} {{
 fn bgp(lines: &mut Vec<String>, plan: &Plan, v6: bool) {
     let (n, ip) = family(v6);
     let own = plan.own_as;
-    let links = if plan.links.is_empty() {
-        ""
+    let ours: Vec<_> = plan
+        .links
+        .iter()
+        .map(|name| format!("ifname = \"{name}\""))
+        .collect();
+    let links = if ours.is_empty() {
+        String::new()
     } else {
-        "\n  if source = RTS_DEVICE then accept;"
+        // TCP goes on with the unicast addresses that members have there.
+        let ours = ours.join(" || ");
+        format!("\n  if source = RTS_DEVICE && ({ours}) then accept;  # members' links")
     };
     for (name, inside, what, site) in [
         (
@@ -129,10 +134,4 @@ protocol bgp bgp{n}_{} {{
 /// A family's number, and its name in a channel.
 fn family(v6: bool) -> (u8, &'static str) {
     if v6 { (6, "ipv6") } else { (4, "ipv4") }
-}
-
-/// Names of interfaces in a list.
-fn quoted(names: &[String]) -> String {
-    let names: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
-    names.join(", ")
 }

@@ -1,0 +1,152 @@
+//! Routing daemons in hosts: BIRD 2 and FRR as Debian packages them, with configurations given as
+//! text.
+//!
+//! Each host has a `/run` of its own, so daemons of several hosts have their usual places for
+//! sockets and do not meet. `birdc` and `vtysh` in a host talk to the daemon of that host. Both run
+//! as root and in an ordinary user's labs.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use hamp::daemon::{Failure, exit};
+
+use crate::check::program;
+use crate::{Host, Process, wait};
+
+/// How long a daemon may take until it answers.
+const START: Duration = Duration::from_secs(10);
+/// Where FRR's configuration is in a host; `/etc` is the machine's.
+const FRR: &str = "/run/frr";
+/// FRR's daemons that a router with BGP has, in the order they start; the second came with FRR 10.
+const FRR_DAEMONS: [&str; 4] = ["zebra", "mgmtd", "staticd", "bgpd"];
+
+/// Fails with the remedy if BIRD or FRR is not installed.
+///
+/// # Errors
+/// The line that installs what is missing.
+pub fn installed() -> Result<()> {
+    let wanted = [("bird", "bird2"), ("zebra", "frr"), ("vtysh", "frr")];
+    let mut packages: Vec<_> = wanted
+        .iter()
+        .filter(|(name, _)| program(name).is_none())
+        .map(|(_, package)| *package)
+        .collect();
+    packages.dedup();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let install = format!(
+        "sudo apt-get install --no-install-recommends {}",
+        packages.join(" ")
+    );
+    Err(Failure::new(exit::MISSING, "routing daemons are missing")
+        .with_remedy(install)
+        .into())
+}
+
+/// BIRD 2 in a host; ends when it is dropped.
+#[derive(Debug)]
+pub struct Bird {
+    process: Process,
+}
+
+impl Bird {
+    /// Starts it with this text as its configuration, and waits until it answers.
+    ///
+    /// # Errors
+    /// BIRD refuses the configuration, or does not start.
+    pub fn start(host: &Host, configuration: &str) -> Result<Self> {
+        let file = "/run/bird/bird.conf";
+        host.write(file, configuration)?;
+        host.run(&["bird", "-p", "-c", file])?.ok()?;
+        let process = host.spawn("bird", &["bird", "-f", "-c", file])?;
+        wait::until_ok("bird", START, || ask_bird(host, "show status"))?;
+        Ok(Self { process })
+    }
+
+    /// Its process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+}
+
+/// What the host's BIRD says to a command of `birdc`.
+///
+/// # Errors
+/// There is none, or it does not know the command.
+pub fn ask_bird(host: &Host, command: &str) -> Result<String> {
+    let mut argv = vec!["birdc"];
+    argv.extend(command.split_whitespace());
+    host.run(&argv)?.ok()
+}
+
+/// FRR in a host: zebra, staticd and bgpd; end when it is dropped.
+#[derive(Debug)]
+pub struct Frr {
+    daemons: Vec<Process>,
+}
+
+impl Frr {
+    /// Starts it, gives it this text as its integrated configuration (`frr.conf`) as Debian's service
+    /// does, and waits until it has taken it.
+    ///
+    /// # Errors
+    /// FRR refuses the configuration, or does not start.
+    pub fn start(host: &Host, configuration: &str) -> Result<Self> {
+        host.write(&format!("{FRR}/frr.conf"), configuration)?;
+        host.write(&format!("{FRR}/vtysh.conf"), "")?;
+        vtysh(host, &["-C"]).context("configuration of FRR")?;
+        let mut daemons = Vec::new();
+        for name in FRR_DAEMONS {
+            if name == "mgmtd" && program(name).is_none() {
+                continue;
+            }
+            // Whoever it becomes must be in the group frrvty, and user 0 is in a host.
+            let mut argv = vec![
+                name,
+                "-u",
+                "root",
+                "-g",
+                "root",
+                "-f",
+                "/dev/null",
+                "-P",
+                "0",
+            ];
+            if name == "zebra" {
+                // What a burst of the kernel's notices needs; more is not for an ordinary user.
+                argv.extend(["-s", "1048576"]);
+            }
+            daemons.push(host.spawn(name, &argv)?);
+            // The others connect to the first one's socket when they start.
+            wait::until_ok(name, START, || {
+                vtysh(host, &["-d", name, "-c", "show version"])
+            })
+            .with_context(|| {
+                let log = daemons.last().map(Process::log);
+                log.and_then(|log| host.read(log).ok()).unwrap_or_default()
+            })?;
+        }
+        vtysh(host, &["-b"]).context("configuration of FRR")?;
+        Ok(Self { daemons })
+    }
+
+    /// Its processes.
+    pub fn processes(&self) -> &[Process] {
+        &self.daemons
+    }
+}
+
+/// What the host's FRR says to a command of `vtysh`.
+///
+/// # Errors
+/// There is none, or it does not know the command.
+pub fn ask_frr(host: &Host, command: &str) -> Result<String> {
+    vtysh(host, &["-c", command])
+}
+
+fn vtysh(host: &Host, arguments: &[&str]) -> Result<String> {
+    let mut argv = vec!["vtysh", "--config_dir", FRR];
+    argv.extend(arguments);
+    host.run(&argv)?.ok()
+}
