@@ -7,6 +7,7 @@ mod ask;
 pub mod decode;
 mod export;
 mod table;
+mod trust;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -103,6 +104,12 @@ enum Command {
     Decode(decode::Options),
     /// Print the configuration with which BIRD or FRR carries the routes of hamp's router on
     Export(export::Arguments),
+    /// Make and show this host's key
+    #[command(subcommand)]
+    Key(trust::KeyCommand),
+    /// Say which keys may be members and routers, and take that back
+    #[command(subcommand)]
+    Authority(trust::AuthorityCommand),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -193,6 +200,8 @@ fn execute(command: Command) -> Result<String, Failure> {
             Ok(String::new())
         }
         Command::Export(arguments) => arguments.run(),
+        Command::Key(command) => trust::key(&command),
+        Command::Authority(command) => trust::authority(&command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "hamp", &mut script);

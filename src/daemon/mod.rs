@@ -14,6 +14,7 @@ pub mod log;
 pub mod notify;
 pub mod run;
 pub mod status;
+pub mod trust;
 
 use std::fmt;
 use std::io;
