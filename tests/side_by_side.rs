@@ -62,6 +62,7 @@ fn measured(
     let sides = Sides::baseline("plain", baseline).unwrap();
     let sides = sides.and("ours", || Ok(peer)).unwrap();
     bench.limit(TIME, "IPv4", "ours", Limit::RatioAtLeast(1.5));
+    bench.limit(TIME, "IPv4", "ours", Limit::RatioAtMost(2.0));
     bench.compare("test", (1, 1), &["IPv4"], sides).unwrap();
     bench
 }

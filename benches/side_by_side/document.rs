@@ -123,6 +123,7 @@ fn limit(kept: &Kept) -> Value {
     let (kind, limit) = match kept.limit {
         Limit::ValueAtMost(most) => ("value_at_most", most),
         Limit::RatioAtLeast(least) => ("ratio_at_least", least),
+        Limit::RatioAtMost(most) => ("ratio_at_most", most),
     };
     json!({
         "metric": kept.metric.name,
@@ -186,7 +187,7 @@ pub(crate) fn table(document: &Value) -> String {
         );
     }
     for limit in list("limits") {
-        let is_ratio = limit["kind"] == "ratio_at_least";
+        let is_ratio = limit["kind"] != "value_at_most";
         let metric = metric(&limit["metric"]);
         let shown = |value: &Value| match value.as_f64() {
             None => "nothing that can be judged".to_owned(),
@@ -204,10 +205,10 @@ pub(crate) fn table(document: &Value) -> String {
             text(&metric["label"]),
             text(&limit["case"]),
             text(&limit["side"]),
-            if is_ratio {
-                "ratio at least"
-            } else {
-                "at most"
+            match limit["kind"].as_str() {
+                Some("ratio_at_least") => "ratio at least",
+                Some("ratio_at_most") => "ratio at most",
+                _ => "at most",
             },
             shown(&limit["limit"]),
             shown(&limit["measured"]),

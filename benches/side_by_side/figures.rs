@@ -221,11 +221,14 @@ impl Figures {
                     let values = group.values(side)?.iter().copied();
                     Spread::of(values).map(|spread| spread.median)
                 }
-                Limit::RatioAtLeast(_) => group.verdict(side).ratio().map(|r| r.median),
+                Limit::RatioAtLeast(_) | Limit::RatioAtMost(_) => {
+                    group.verdict(side).ratio().map(|r| r.median)
+                }
             });
             let passed = measured.is_some_and(|measured| match *limit {
                 Limit::ValueAtMost(most) => measured <= most,
                 Limit::RatioAtLeast(least) => measured >= least,
+                Limit::RatioAtMost(most) => measured <= most,
             });
             Kept {
                 metric: *metric,

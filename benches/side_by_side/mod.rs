@@ -85,6 +85,8 @@ pub(crate) enum Limit {
     ValueAtMost(f64),
     /// The median of its ratios to the baseline.
     RatioAtLeast(f64),
+    /// The same, from above.
+    RatioAtMost(f64),
 }
 
 /// A side: its name, and what measures it.
