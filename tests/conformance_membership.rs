@@ -529,7 +529,9 @@ fn members_and_records_are_bounded() {
         let message = as_message(MemberId([number; 16]), statement).encode();
         let frame = frame::message(state.mac, state.ipv4.unwrap().into(), &message);
         receiver.handle_frame(now, LINK, &frame, false);
-        let full = receiver.counters().ignored_for(Reason::TableFull);
+        let refused = [Reason::TableFull, Reason::MemberLimit, Reason::LinkLimit];
+        let refused = refused.map(|reason| receiver.counters().ignored_for(reason));
+        let full: u64 = refused.iter().sum();
         (receiver.links().next().unwrap().1.peers().count(), full)
     };
     //= docs/spec/membership.md#statement

@@ -19,6 +19,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::addr::{Class, Ipv4Net, Ipv6Net, Prefix, host};
+use crate::node;
+use crate::proto::Timing;
 
 /// Everything the daemon is told by its file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -353,6 +355,27 @@ impl Config {
     /// Whether programs on this host reach the class.
     pub fn is_client(&self) -> bool {
         self.client.as_ref().is_some_and(|client| client.enabled)
+    }
+
+    /// What the node of this configuration is; `host` names it where the file does not.
+    pub fn node(&self, host: impl FnOnce() -> String) -> node::Config {
+        let limits = if self.router().is_some() && self.limits == LimitsTable::default() {
+            node::Limits::ROUTER
+        } else {
+            self.limits.into()
+        };
+        node::Config {
+            name: self.node.name.clone().unwrap_or_else(host),
+            class: self.class(),
+            timing: Timing {
+                hello: self.hello(),
+                dead_hellos: self.node.dead_hellos,
+            },
+            client: self.is_client(),
+            limits,
+            router: self.router().map(Into::into),
+            ..node::Config::default()
+        }
     }
 
     /// This host as a router, if it is one.

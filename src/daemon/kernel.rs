@@ -85,7 +85,12 @@ impl Kernel {
                 self.neighbour(now, *link, *address, *mac).await
             }
             Event::Member { link, id, change } => self.follow_member(*link, *id, *change).await,
-            Event::Owner { .. } | Event::Rejoined { .. } => Ok(()),
+            Event::Owner { .. }
+            | Event::Rejoined { .. }
+            | Event::Route { .. }
+            | Event::Forwarder { .. }
+            | Event::Recovered
+            | Event::Refused { .. } => Ok(()),
         }
     }
 

@@ -6,13 +6,17 @@
 //! [`Node::poll_timeout`].
 
 mod link;
+mod routing;
 mod trust;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+pub use crate::proto::LinkId;
+pub use crate::proto::election::{Family, Forwarder};
 pub use crate::proto::ownership::Candidate as Owner;
+pub use crate::proto::router::{Hop, Route, Router, RouterConfig};
 pub use crate::proto::view::{Change, Limits};
 
 use crate::addr::{Class, Prefix};
@@ -22,7 +26,7 @@ use crate::proto::{Counters, Reason, Timing, What, earliest};
 use crate::time::{Duration, Instant};
 use crate::wire::frame::Mac;
 use crate::wire::{MemberId, Scope};
-use link::Host;
+use link::{Elsewhere, Host};
 pub use link::{Heard, Link};
 
 /// What a node is.
@@ -46,6 +50,8 @@ pub struct Config {
     pub authorities: Vec<PublicKey>,
     /// How many signatures it checks a second.
     pub checks: CheckLimits,
+    /// As a router, what it keeps; `None` if it is none.
+    pub router: Option<RouterConfig>,
 }
 
 impl Default for Config {
@@ -60,13 +66,10 @@ impl Default for Config {
             trust: Mode::default(),
             authorities: Vec::new(),
             checks: CheckLimits::default(),
+            router: None,
         }
     }
 }
-
-/// A link of the host: its interface index on Linux.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LinkId(pub u32);
 
 /// A link that is up, and this host's addresses on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,6 +200,36 @@ pub enum Event {
         /// Who, if anybody.
         owner: Option<Owner>,
     },
+    /// The route of `prefix` is by `hops` from now on; by none, there is no route any more.
+    Route {
+        /// Where to.
+        prefix: Prefix,
+        /// How far it may be carried: [`Scope::Site`] or [`Scope::Global`].
+        scope: Scope,
+        /// The next hops, in ascending order.
+        hops: Arc<[Hop]>,
+    },
+    /// Another router stands in for members that are not on `link`.
+    Forwarder {
+        /// Where.
+        link: LinkId,
+        /// For which addresses.
+        family: Family,
+        /// Who, if anybody.
+        forwarder: Option<Forwarder>,
+    },
+    /// The router has heard everybody since it started, or woke up: a route that it has not told of
+    /// is none of its own.
+    Recovered,
+    /// Something that a member said was not taken in for want of room.
+    Refused {
+        /// Where.
+        link: LinkId,
+        /// Whose.
+        id: MemberId,
+        /// Which limit it exceeds.
+        reason: Reason,
+    },
     /// This member slept for longer than its dead time, or its link was down: it joins as new.
     Rejoined {
         /// Where.
@@ -216,6 +249,12 @@ pub struct Node {
     trust: Trust,
     /// When the first of the members' certificates ends, in milliseconds since 1970, or earlier.
     expires: Option<u64>,
+    router: Option<Router>,
+    /// Prefixes of the class that others have routes for.
+    remote: Vec<Prefix>,
+    /// Links that this host is no router of, though it is one.
+    unrouted: BTreeSet<LinkId>,
+    recovered: bool,
     counters: Counters,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
@@ -231,6 +270,10 @@ impl Node {
         let authorities = config.authorities.iter().copied();
         let trust = Trust::new(config.trust, authorities, config.checks);
         Self {
+            router: config.router.map(Router::new),
+            remote: Vec::new(),
+            unrouted: BTreeSet::new(),
+            recovered: false,
             config,
             secret,
             epoch,
@@ -252,6 +295,8 @@ impl Node {
             (None, None) => return,
             (None, Some(state)) => {
                 let mut link = Link::new(id, state, &self.config, self.secret, self.epoch);
+                let routes = self.config.router.as_ref();
+                link.set_router(now, routes.filter(|_| !self.unrouted.contains(&id)));
                 for (prefix, options) in &self.joined {
                     link.join(now, *prefix, *options);
                 }
@@ -264,6 +309,9 @@ impl Node {
     /// A link is gone for good; under another number, the same interface is another link.
     pub fn remove_link(&mut self, now: Instant, id: LinkId) {
         self.handle_link(now, id, None);
+        if let Some(router) = &mut self.router {
+            router.clear_link(id);
+        }
         if let Some(link) = self.links.remove(&id) {
             // That other link has the same member, in a new life.
             self.epoch = self.epoch.max(link.member().epoch()) + 1;
@@ -286,6 +334,10 @@ impl Node {
             trust: &mut self.trust,
             counters: &mut self.counters,
             expires: &mut self.expires,
+            elsewhere: Elsewhere {
+                router: self.router.as_ref(),
+                remote: &self.remote,
+            },
         };
         let result = match self.links.get_mut(&id) {
             Some(link) => link.handle_frame(now, frame, outgoing, host),
@@ -293,7 +345,10 @@ impl Node {
         };
         match result {
             // A proof of life leaves nothing to be done, and is most of what a host hears.
-            Ok(What::Hello) => self.counters.count_received(What::Hello),
+            Ok(What::Hello) => {
+                self.counters.count_received(What::Hello);
+                self.revive(now, id, frame);
+            }
             Ok(what) => {
                 self.counters.count_received(what);
                 self.advance(now, id);
@@ -367,7 +422,10 @@ impl Node {
                 .values_mut()
                 .for_each(|link| link.leave(now, prefix));
         }
-        self.links.values_mut().for_each(Link::clear_neighbours);
+        self.links.values_mut().for_each(|link| {
+            link.clear_neighbours();
+            link.set_router(now, None);
+        });
         self.handle_timeout(now);
     }
 
@@ -390,7 +448,8 @@ impl Node {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let links = self.links.values().map(Link::poll_timeout);
-        earliest(links.chain([self.forget_at()]))
+        let table = self.router.as_ref().and_then(Router::poll_timeout);
+        earliest(links.chain([table, self.forget_at()]))
     }
 
     /// What the node is.
@@ -425,7 +484,11 @@ impl Node {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        link.advance(now, &mut self.random);
+        let elsewhere = Elsewhere {
+            router: self.router.as_ref(),
+            remote: &self.remote,
+        };
+        link.advance(now, &mut self.random, elsewhere);
         while let Some((what, frame)) = link.poll_transmit() {
             self.counters.count_sent(what);
             self.transmits.push_back(Transmit { link: id, frame });
@@ -433,5 +496,6 @@ impl Node {
         while let Some(event) = link.poll_event() {
             self.events.push_back(event);
         }
+        self.advance_router(now, id);
     }
 }

@@ -12,6 +12,7 @@
 //! [`rebind`] is TCP's part: from a SYN to the anycast address to a connection with one member.
 
 pub mod chain;
+pub mod election;
 pub mod member;
 pub mod ownership;
 pub mod random;
@@ -20,12 +21,17 @@ pub mod rebind;
 pub mod record_set;
 pub mod resolver;
 pub mod responder;
+pub mod router;
 pub mod trust;
 pub mod view;
 
 pub use reason::{Counters, Reason, What};
 
 use crate::time::{Duration, Instant};
+
+/// A link of the host: its interface index on Linux.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u32);
 
 /// The timers that a member puts into its messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -215,7 +215,8 @@ impl Ownership {
             .filter_map(|(prefix, owner)| Some((*prefix, (*owner)?)))
     }
 
-    /// Member `from` no longer acts for `targets`: announces those that this host owns now.
+    /// Member `from` no longer acts for `targets`: announces those that this host owns now, or that
+    /// nobody here serves any more and this host `stands_in` for.
     pub fn departed(
         &mut self,
         now: Instant,
@@ -223,13 +224,15 @@ impl Ownership {
         targets: impl IntoIterator<Item = IpAddr>,
         own: Own<'_>,
         view: &View,
+        stands_in: impl Fn(IpAddr) -> bool,
     ) {
         for target in targets {
             let first = ranks(target, Some(own), view).into_iter().next();
             //= docs/spec/link.md#takeover
             //# When a member that served a prefix dies, drains it or leaves it, the member that is
             //# rank 1 then MUST announce the address at once, and twice more at intervals of 1.1 s.
-            if first.is_some_and(|first| first.own && !first.draining) {
+            let mine = |first: Candidate| first.own && !first.draining;
+            if first.map_or_else(|| stands_in(target), mine) {
                 self.takeovers.insert(
                     target,
                     Takeover {
@@ -256,7 +259,13 @@ impl Ownership {
     }
 
     /// The next address to announce at `now`; drained after each input.
-    pub fn poll_announcement(&mut self, now: Instant, own: Own<'_>, view: &View) -> Option<IpAddr> {
+    pub fn poll_announcement(
+        &mut self,
+        now: Instant,
+        own: Own<'_>,
+        view: &View,
+        stands_in: impl Fn(IpAddr) -> bool,
+    ) -> Option<IpAddr> {
         loop {
             let (target, takeover) = self.takeovers.iter_mut().find(|(_, t)| t.at <= now)?;
             let target = *target;
@@ -265,10 +274,8 @@ impl Ownership {
             if takeover.left == 0 {
                 self.takeovers.remove(&target);
             }
-            if ranks(target, Some(own), view)
-                .first()
-                .is_some_and(|first| first.own)
-            {
+            let first = ranks(target, Some(own), view).into_iter().next();
+            if first.map_or_else(|| stands_in(target), |first| first.own) {
                 return Some(target);
             }
             self.takeovers.remove(&target);

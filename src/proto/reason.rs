@@ -95,6 +95,12 @@ Reason {
     DigestMismatch = "digest_mismatch",
     /// One member or record more than the table may hold.
     TableFull = "table_full",
+    /// More records than one member may have.
+    MemberLimit = "member_limit",
+    /// More records than a link's members may have together.
+    LinkLimit = "link_limit",
+    /// More records than this router keeps in all.
+    RouterLimit = "router_limit",
     /// A record outside the anycast class.
     OutsideClass = "outside_class",
     /// A question asked again too soon.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::addr::Prefix;
+use crate::time::Duration;
 use crate::wire::{Record, RecordAddress};
 use entry::{Entry, Key};
 
@@ -172,7 +173,17 @@ impl RecordSet {
 
     /// What changes for known prefixes on the way from this set to `after`, in order.
     pub fn differences<'a>(&'a self, after: &'a Self) -> impl Iterator<Item = Difference> + 'a {
-        let same = Arc::ptr_eq(&self.entries, &after.entries);
+        self.merged(after, false)
+    }
+
+    /// The known prefixes of this set and of `after`, in order: all of them, or those that the two
+    /// disagree about.
+    pub(crate) fn merged<'a>(
+        &'a self,
+        after: &'a Self,
+        all: bool,
+    ) -> impl Iterator<Item = Difference> + 'a {
+        let same = !all && Arc::ptr_eq(&self.entries, &after.entries);
         let (mut old, mut new) = if same {
             (&[][..], &[][..])
         } else {
@@ -190,16 +201,29 @@ impl RecordSet {
                 let after = (order != Ordering::Less).then(|| new[0]);
                 old = &old[usize::from(before.is_some())..];
                 new = &new[usize::from(after.is_some())..];
-                if before != after {
-                    let prefix = before.or(after)?.prefix();
+                if all || before != after {
                     return Some(Difference {
-                        prefix,
+                        prefix: before.or(after)?.prefix(),
                         before: before.map(|entry| entry.record()),
                         after: after.map(|entry| entry.record()),
                     });
                 }
             }
         })
+    }
+
+    /// The records of this set whose prefixes `other` holds too.
+    pub(crate) fn within(&self, other: &Self) -> Self {
+        let common = self
+            .prefixes()
+            .filter(|(prefix, _)| other.get(prefix).is_some());
+        common.map(|(_, record)| record).collect()
+    }
+
+    /// The shortest lifetime longer than `floor` of a record of a known family.
+    pub(crate) fn lifetime_after(&self, floor: Duration) -> Option<Duration> {
+        let all = self.entries.iter().map(Entry::lifetime);
+        all.filter(|lifetime| *lifetime > floor).min()
     }
 
     /// The first 16 bytes of the SHA-256 over the records' encodings in order.

@@ -121,7 +121,12 @@ impl Host {
                 let known = matches!(change, Change::Joined | Change::Changed);
                 self.routes.follow_member(*link, *id, known);
             }
-            Event::Owner { .. } | Event::Rejoined { .. } => {}
+            Event::Owner { .. }
+            | Event::Rejoined { .. }
+            | Event::Route { .. }
+            | Event::Forwarder { .. }
+            | Event::Recovered
+            | Event::Refused { .. } => {}
         }
     }
 

@@ -77,7 +77,7 @@ impl PartialOrd for RecordAddress {
 }
 
 /// How far an announcement may be carried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
     /// This link only.
     Link,

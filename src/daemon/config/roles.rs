@@ -166,6 +166,17 @@ impl LimitsTable {
     }
 }
 
+impl From<&Router> for node::RouterConfig {
+    fn from(router: &Router) -> Self {
+        Self {
+            hops: router.ecmp.into(),
+            memberships: router.memberships,
+            proxy: router.proxy,
+            ..Self::default()
+        }
+    }
+}
+
 impl Router {
     pub(super) fn check(&self, interfaces: &[String]) -> Result<(), Wrong> {
         if !(1..=16).contains(&self.ecmp) {

@@ -33,6 +33,32 @@ impl Daemon {
             Event::Rejoined { link } => {
                 tracing::warn!(link = self.kernel.name(*link), "was away: joins as new");
             }
+            Event::Route {
+                prefix,
+                scope,
+                hops,
+            } => {
+                let prefix = config::shown(prefix);
+                tracing::debug!(prefix, ?scope, hops = hops.len(), "route");
+            }
+            Event::Forwarder {
+                link,
+                family,
+                forwarder,
+            } => {
+                let forwarder = match forwarder {
+                    Some(forwarder) if forwarder.own => "this host".to_owned(),
+                    Some(forwarder) => forwarder.id.to_string(),
+                    None => "nobody".to_owned(),
+                };
+                let link = self.kernel.name(*link);
+                tracing::info!(link, ?family, forwarder, "forwarder");
+            }
+            Event::Recovered => tracing::info!("recovered: the table is complete"),
+            Event::Refused { link, id, reason } => {
+                let (link, reason) = (self.kernel.name(*link), reason.as_str());
+                tracing::warn!(link, member = %id, reason, "refused: no room");
+            }
             Event::Lease { .. } | Event::Neighbour { .. } => tracing::trace!(?event),
             Event::Serve { .. } | Event::Withdraw { .. } => tracing::debug!(?event),
         }

@@ -2,25 +2,14 @@
 
 use crate::daemon::config::Config;
 use crate::daemon::{Failure, clock, exit};
-use crate::node::{self, JoinOptions, Node};
-use crate::proto::Timing;
+use crate::node::{JoinOptions, Node};
 use crate::time::Instant;
 
 /// A node for this configuration, with what it serves from the start.
 pub(super) fn node(now: Instant, config: &Config) -> Result<Node, Failure> {
     let secret = clock::secret()
         .map_err(|error| Failure::new(exit::MISSING, format!("randomness: {error}")))?;
-    let node = node::Config {
-        name: config.node.name.clone().unwrap_or_else(host_name),
-        class: config.class(),
-        timing: Timing {
-            hello: config.hello(),
-            dead_hellos: config.node.dead_hellos,
-        },
-        client: config.is_client(),
-        limits: config.limits.into(),
-        ..node::Config::default()
-    };
+    let node = config.node(host_name);
     let mut node = Node::new(node, secret, clock::epoch());
     for prefix in config.addresses() {
         let options = JoinOptions {

@@ -4,7 +4,7 @@ use crate::proto::Reason;
 use crate::proto::trust::Signed;
 use crate::proto::view::Source;
 use crate::wire::frame::{Answer, Frame, Request};
-use crate::wire::{Authentication, Error, Message};
+use crate::wire::{Authentication, Error, MemberId, Message};
 
 /// A frame that was read: parsed, its checksums checked, and decoded if it carries a message.
 ///
@@ -25,6 +25,14 @@ pub(super) enum Concerns {
 }
 
 impl Heard {
+    /// Who sent it, if it is a message.
+    pub(in crate::node) fn sender(&self) -> Option<MemberId> {
+        match &self.0 {
+            Ok(Concerns::Member(_, Ok(message), _)) => Some(message.sender()),
+            _ => None,
+        }
+    }
+
     /// Reads a whole Ethernet frame. What cannot be used of it is remembered with the reason.
     pub fn read(bytes: &[u8]) -> Self {
         Self(match Frame::parse(bytes) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::heard::Concerns;
-use super::{Heard, Link};
+use super::{Elsewhere, Heard, Link};
 use crate::proto::random::Random;
 use crate::proto::trust::{Mode, Signed, Standing, Trust};
 use crate::proto::view::Source;
@@ -25,6 +25,7 @@ pub(in crate::node) struct Host<'a> {
     pub(in crate::node) trust: &'a mut Trust,
     pub(in crate::node) counters: &'a mut Counters,
     pub(in crate::node) expires: &'a mut Option<u64>,
+    pub(in crate::node) elsewhere: Elsewhere<'a>,
 }
 
 impl Link {
@@ -49,7 +50,8 @@ impl Link {
         }
         match frame.0.as_ref().map_err(|reason| *reason)? {
             Concerns::Responder(request) if self.class.contains(request.target) => {
-                self.handle_request(now, request, outgoing, host.random)
+                let elsewhere = host.elsewhere;
+                self.handle_request(now, request, outgoing, host.random, elsewhere)
             }
             Concerns::Resolver(answer) if self.class.contains(answer.target) && !outgoing => {
                 self.handle_answer(now, answer)
@@ -70,6 +72,7 @@ impl Link {
         request: &Request,
         outgoing: bool,
         random: &mut Random,
+        elsewhere: Elsewhere<'_>,
     ) -> Used {
         if outgoing || request.mac == self.member.identity().mac {
             let Some(resolver) = &mut self.resolver else {
@@ -90,13 +93,23 @@ impl Link {
             return Err(None);
         }
         let ranks = self.ranks(request.target);
-        let Some(rank) = ranks.iter().position(|candidate| candidate.own) else {
+        let rank = ranks.iter().position(|candidate| candidate.own);
+        let rank = match rank {
+            Some(at) => at + 1,
+            //= docs/spec/router.md#proxy
+            //# The forwarder MUST answer as the member of rank 1 for an address that no member on the
+            //# link serves, and that members elsewhere serve.
+            None if self.stands_in(request.target, elsewhere) && ranks.is_empty() => 1,
+            //= docs/spec/router.md#proxy
+            //# Where members on the link serve it too, the forwarder MUST answer as one of the lowest
+            //# rank.
+            None if self.stands_in(request.target, elsewhere) => (ranks.len() + 1).max(3),
             //= docs/spec/link.md#answers
             //# A host MUST NOT answer for an address that it does not serve.
-            return Err(Some(Reason::NotServed));
+            None => return Err(Some(Reason::NotServed)),
         };
         self.responder
-            .handle_request(now, request, rank + 1, random)
+            .handle_request(now, request, rank, random)
             .map_err(Some)?;
         self.answer(request);
         Ok(What::Request)
@@ -155,6 +168,10 @@ impl Link {
             //# A receiver MUST ignore a message of an unknown type or authentication type.
             Message::Unknown { .. } => return Err(Some(Reason::UnknownMessage)),
         };
+        if let Err(reason @ (Reason::TableFull | Reason::MemberLimit | Reason::LinkLimit)) = result
+        {
+            self.refuse(now, message.sender(), reason);
+        }
         result.map(|()| what).map_err(Some)
     }
     fn handle_query(

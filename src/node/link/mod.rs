@@ -2,9 +2,11 @@
 
 mod heard;
 mod input;
+mod routing;
 
 pub use heard::Heard;
 pub(super) use input::Host;
+pub(super) use routing::{Elsewhere, Notice};
 
 use core::net::IpAddr;
 use std::collections::{BTreeMap, VecDeque};
@@ -25,6 +27,7 @@ use crate::wire::frame::{self, Request};
 use crate::wire::{
     Authentication, MemberId, Message, Query, Record, RecordAddress, Statement, StatementKind,
 };
+use routing::{Refusals, Routing};
 
 /// Answers to a query are spread over this span, or over a quarter of a hello interval where
 /// that is shorter.
@@ -47,6 +50,9 @@ pub struct Link {
     ownership: Ownership,
     responder: Responder,
     resolver: Option<Resolver>,
+    /// This host is a router here.
+    routing: Option<Routing>,
+    refusals: Refusals,
     /// Who owns what has to be worked out again.
     stale: bool,
     /// When one of the machines has something to do.
@@ -83,6 +89,8 @@ impl Link {
             ownership: Ownership::default(),
             responder: Responder::default(),
             resolver: config.client.then(Resolver::default),
+            routing: None,
+            refusals: Refusals::default(),
             stale: false,
             due: None,
             frames: VecDeque::new(),
@@ -142,8 +150,10 @@ impl Link {
             self.ownership.stop();
             self.clear_neighbours();
             self.frames.clear();
+            self.restart_routing(now, Notice::Cleared);
         } else if was_down {
             self.view.ask(MemberId::EVERYBODY);
+            self.restart_routing(now, Notice::Cleared);
         }
         self.stale = true;
     }
@@ -215,11 +225,12 @@ impl Link {
     }
 
     /// Does what is due, and carries what one machine says to the others.
-    pub(super) fn advance(&mut self, now: Instant, random: &mut Random) {
+    pub(super) fn advance(&mut self, now: Instant, random: &mut Random, elsewhere: Elsewhere<'_>) {
         self.member.handle_timeout(now, random);
-        self.drain_member();
+        self.drain_member(now);
         self.view.handle_timeout(now);
-        self.drain_view(now);
+        self.advance_routing(now);
+        self.drain_view(now, elsewhere);
         if self.stale {
             self.stale = false;
             let own = own(&self.member);
@@ -244,15 +255,12 @@ impl Link {
             }
         }
         while let Some(request) = self.responder.poll_answer(now) {
-            if self
-                .ranks(request.target)
-                .iter()
-                .any(|candidate| candidate.own)
-            {
+            let ranked = self.ranks(request.target).iter().any(|member| member.own);
+            if ranked || self.stands_in(request.target, elsewhere) {
                 self.answer(&request);
             }
         }
-        self.announce(now);
+        self.announce(now, elsewhere);
         while self.state.is_some()
             && let Some(question) = self.view.poll_question(now)
         {
@@ -285,14 +293,15 @@ impl Link {
             self.ownership.poll_timeout(),
             self.responder.poll_timeout(),
             self.resolver.as_ref().and_then(Resolver::poll_timeout),
+            self.routing.as_ref().and_then(Routing::poll_timeout),
         ]);
     }
 
-    fn drain_member(&mut self) {
+    fn drain_member(&mut self, now: Instant) {
         let link = self.id;
         while let Some(event) = self.member.poll_event() {
             self.stale |= event != MemberEvent::Renew;
-            self.events.push_back(match event {
+            let event = match event {
                 MemberEvent::Serve(prefix) => Event::Serve { link, prefix },
                 MemberEvent::Withdraw(prefix) => Event::Withdraw { link, prefix },
                 MemberEvent::Rejoined => {
@@ -300,6 +309,7 @@ impl Link {
                     self.ownership.stop();
                     self.view.clear();
                     self.view.ask(MemberId::EVERYBODY);
+                    self.restart_routing(now, Notice::Doubted);
                     Event::Rejoined { link }
                 }
                 MemberEvent::Renew => Event::Lease {
@@ -307,7 +317,8 @@ impl Link {
                     prefixes: self.member.records().prefixes().map(|(p, _)| p).collect(),
                     lasts: self.timing.dead_time(),
                 },
-            });
+            };
+            self.events.push_back(event);
         }
         while let Some(speech) = self.member.poll_transmit() {
             let member = self.member.identity().id;
@@ -319,22 +330,32 @@ impl Link {
         }
     }
 
-    fn drain_view(&mut self, now: Instant) {
+    fn drain_view(&mut self, now: Instant, elsewhere: Elsewhere<'_>) {
         while let Some(event) = self.view.poll_event() {
             self.stale = true;
+            if let Some(routing) = &mut self.routing {
+                routing.notice(Notice::Peer(event.id));
+            }
             let gone = event.gone();
             if gone.is_empty() {
                 self.ownership.heard(event.id);
             } else if let Some(own) = own(&self.member) {
                 let mine = |prefix: &&Prefix| own.records.get(prefix).is_some();
                 let asked = || self.responder.asked();
-                let targets: Vec<_> = gone
+                let mut targets: Vec<_> = gone
                     .iter()
                     .filter(mine)
                     .flat_map(|p| ownership::targets(*p, asked()))
                     .collect();
-                self.ownership
-                    .departed(now, event.id, targets, own, &self.view);
+                // What a forwarder takes over is in nobody's cache unless it was asked for.
+                let served = |target: &IpAddr| event.before.longest_match(*target).is_some();
+                let stands_in = |target: &IpAddr| self.stands_in(*target, elsewhere);
+                targets.extend(asked().filter(served).filter(stands_in));
+                let mut ownership = core::mem::take(&mut self.ownership);
+                ownership.departed(now, event.id, targets, own, &self.view, |target| {
+                    self.stands_in(target, elsewhere)
+                });
+                self.ownership = ownership;
             }
             if event.change == Change::Joined {
                 self.ownership.heard(event.id);
@@ -344,19 +365,25 @@ impl Link {
         }
     }
 
-    fn announce(&mut self, now: Instant) {
+    fn announce(&mut self, now: Instant, elsewhere: Elsewhere<'_>) {
         let Some(own) = own(&self.member) else {
             return self.ownership.stop();
         };
         //= docs/spec/link.md#takeover
         //# A member MUST NOT announce an address for any other reason.
-        while let Some(target) = self.ownership.poll_announcement(now, own, &self.view) {
+        let mac = own.mac;
+        let mut ownership = core::mem::take(&mut self.ownership);
+        let stands_in = |target| self.stands_in(target, elsewhere);
+        let next = || ownership.poll_announcement(now, own, &self.view, stands_in);
+        let targets: Vec<_> = core::iter::from_fn(next).collect();
+        self.ownership = ownership;
+        for target in targets {
             let ipv6 = self.state.and_then(|state| state.ipv6);
             //= docs/spec/membership.md#transport
             //# On a link without link-layer addresses a member MUST NOT announce or answer for an
             //# address by ARP or neighbour discovery.
             if self.state.is_some_and(|state| state.resolves())
-                && let Some(frame) = frame::announcement(target, own.mac, ipv6)
+                && let Some(frame) = frame::announcement(target, mac, ipv6)
             {
                 self.frames.push_back((What::Announcement, frame));
             }
@@ -378,9 +405,9 @@ impl Link {
             target: question.target,
             nonce: question.nonce,
             max_response: MAX_RESPONSE.min(self.timing.hello / 4),
-            refresh: false,
+            refresh: self.asks_for_all(&question),
             anchor: question.anchor,
-            interval: Duration::ZERO,
+            interval: self.query_interval(),
             options: Vec::new(),
         };
         let asker = self.member.identity().id;

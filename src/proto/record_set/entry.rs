@@ -94,6 +94,10 @@ impl Entry {
         self.lifetime == 0
     }
 
+    pub(super) fn lifetime(&self) -> Duration {
+        Duration::from_millis(self.lifetime.into())
+    }
+
     pub(super) fn prefix(&self) -> Prefix {
         if self.is_ipv4() {
             let [a, b, c, d, ..] = self.address;
@@ -110,7 +114,7 @@ impl Entry {
             draining: self.draining,
             scope: Scope::from(self.scope),
             preference: self.preference,
-            lifetime: Duration::from_millis(self.lifetime.into()),
+            lifetime: self.lifetime(),
             serial: self.has_serial.then_some(self.serial),
         }
     }

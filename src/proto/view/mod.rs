@@ -39,6 +39,15 @@ pub struct Limits {
     pub all_records: usize,
 }
 
+impl Limits {
+    /// What a router keeps: 2^20 memberships on a link, 2^16 of a member. 32 bytes each.
+    pub const ROUTER: Self = Self {
+        members: 1024,
+        records: 1 << 16,
+        all_records: 1 << 20,
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -127,6 +136,7 @@ pub struct View {
     wake: Option<Instant>,
     /// This host's own timers.
     timing: Timing,
+    router_changes: u64,
 }
 
 impl View {
@@ -142,6 +152,7 @@ impl View {
             strict: false,
             wake: None,
             timing,
+            router_changes: 0,
         }
     }
 
@@ -155,9 +166,22 @@ impl View {
         self.peers.get(&id)
     }
 
+    /// Grows whenever a router comes, goes or has other addresses.
+    pub fn router_changes(&self) -> u64 {
+        self.router_changes
+    }
+
+    /// Whether nothing is missing: no question for records is left to ask, none was asked
+    /// within `span`, and
+    /// everybody's records are complete.
+    pub fn is_complete(&self, now: Instant, span: Duration) -> bool {
+        self.questions.is_settled(now, span) && self.peers.values().all(Peer::is_complete)
+    }
+
     /// Forgets everybody (the link went down); nobody is reported as dead.
     pub fn clear(&mut self) {
         self.peers.clear();
+        self.router_changes += 1;
         self.wake = None;
         self.questions.clear();
     }
@@ -165,6 +189,11 @@ impl View {
     /// Plans a question to `target` for all it has to say.
     pub fn ask(&mut self, target: MemberId) {
         self.questions.plan(target, false);
+    }
+
+    /// Plans a question to everybody for the time alone: whoever is not known answers too.
+    pub fn ask_who_lives(&mut self) {
+        self.questions.plan(MemberId::EVERYBODY, true);
     }
 
     /// Believes only members that have proved their time from now on (enforce mode), or anybody
@@ -200,10 +229,11 @@ impl View {
 
     /// Forgets the peers that `doubtful` names, because nobody vouches for them any more.
     pub fn forget(&mut self, doubtful: impl Fn(&Peer) -> bool) {
-        let events = &mut self.events;
+        let (events, router_changes) = (&mut self.events, &mut self.router_changes);
         self.peers.retain(|id, peer| {
             let keep = !doubtful(peer);
             if !keep {
+                *router_changes += u64::from(peer.router);
                 events.extend(farewell(*id, peer, Change::Distrusted));
             }
             keep
@@ -259,14 +289,15 @@ impl View {
         standing: Option<&Arc<Standing>>,
     ) -> Result<(), Reason> {
         self.glance(source, id, statement)?;
-        let (full, room) = (self.peers.len() >= self.limits.members, self.room(id));
+        let full = self.peers.len() >= self.limits.members;
+        let (room, no_room) = self.room(id);
         let allowed = standing.filter(|_| self.strict);
         let (max_records, too_many) = match allowed.map(|standing| standing.limit) {
             //= docs/spec/trust.md#roles
             //# A member that would have more records than the limit of its certificate MUST be
             //# refused the statement that brings them.
             Some(limit) if limit < room => (limit, Reason::TooManyRecords),
-            _ => (room, Reason::TableFull),
+            _ => (room, no_room),
         };
         //= docs/spec/membership.md#statement
         //# A receiver MUST bound the number of members and of records that it keeps, and refuse
@@ -275,7 +306,7 @@ impl View {
             return Err(Reason::TableFull);
         }
         if statement.records.len() > room {
-            return Err(Reason::TableFull);
+            return Err(no_room);
         }
         let outside = |record: &Record| record.prefix().is_some_and(|p| !self.class.covers(&p));
         //= docs/spec/membership.md#statement
@@ -297,6 +328,7 @@ impl View {
             // A new life: nothing said in the last one counts, except that it was alive.
             before => Peer::new(now, statement, before.map(|peer| peer.records.clone())),
         };
+        let before = peer.reached_at();
         // Which family it can no longer act for: IPv4, IPv6.
         let lost = [
             peer.ipv4.is_some() && statement.ipv4.is_none(),
@@ -304,9 +336,10 @@ impl View {
         ];
         peer.take_in(now, id, statement, fresh);
         peer.standing = standing.cloned();
-        let records = peer.next_records(now, statement, max_records);
+        let moved = peer.reached_at() != before;
+        let records = peer.next_records(now, statement, (max_records, too_many));
         let result = match records {
-            Err(Reason::TableFull) => return Err(too_many),
+            Err(reason) if reason == too_many => return Err(too_many),
             Ok(Some(records)) if records.len() > max_records => return Err(too_many),
             Ok(Some(records)) if records.digest() != statement.digest => {
                 //= docs/spec/membership.md#statement
@@ -327,9 +360,7 @@ impl View {
                 let change = match (before.is_empty(), records.is_empty()) {
                     (true, false) => Some(Change::Joined),
                     (false, true) => Some(Change::Left),
-                    (false, false) if *before != records || lost.contains(&true) => {
-                        Some(Change::Changed)
-                    }
+                    (false, false) if *before != records || moved => Some(Change::Changed),
                     _ => None,
                 };
                 let after = records.clone();
@@ -358,10 +389,15 @@ impl View {
             && let Some(silent) = self.silent(now)
             && let Some(peer) = self.peers.remove(&silent)
         {
+            self.router_changes += u64::from(peer.router);
             self.events.extend(farewell(silent, &peer, Change::Dead));
         }
         self.wake = super::earliest([self.wake, Some(peer.dies_at()), peer.parts.missed_at()]);
-        self.peers.insert(id, peer);
+        let routed = peer.router.then(|| peer.reached_at());
+        let before = self.peers.insert(id, peer);
+        if before.and_then(|peer| peer.router.then(|| peer.reached_at())) != routed {
+            self.router_changes += 1;
+        }
         result
     }
 
@@ -500,13 +536,14 @@ impl View {
             let slept = overdue + grace;
             self.peers.values_mut().for_each(|peer| peer.heard += slept);
         }
-        let events = &mut self.events;
+        let (events, router_changes) = (&mut self.events, &mut self.router_changes);
         self.peers.retain(|id, peer| {
             //= docs/spec/membership.md#hello
             //# A member that was not heard for its dead time is dead, and a receiver MUST forget
             //# it.
             let lives = now < peer.dies_at();
             if !lives {
+                *router_changes += u64::from(peer.router);
                 events.extend(farewell(*id, peer, Change::Dead));
             }
             lives
@@ -524,13 +561,17 @@ impl View {
             .min();
     }
 
-    /// How many records `id` may have.
-    fn room(&self, id: MemberId) -> usize {
+    /// How many records `id` may have, and why no more.
+    fn room(&self, id: MemberId) -> (usize, Reason) {
         let others = self.peers.iter().filter(|(other, _)| **other != id);
         let held: usize = others.map(|(_, peer)| peer.held()).sum();
         let share = self.limits.all_records / self.limits.members.max(1);
         let room = self.limits.all_records.saturating_sub(held).max(share);
-        room.min(self.limits.records)
+        if room < self.limits.records {
+            (room, Reason::LinkLimit)
+        } else {
+            (self.limits.records, Reason::MemberLimit)
+        }
     }
 
     /// Who goes before its time when a new peer needs the place: the one that has been silent for

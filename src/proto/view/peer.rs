@@ -25,6 +25,7 @@ pub struct Peer {
     pub(super) timing: Timing,
     pub(super) chains: Vec<(ChainId, Tail)>,
     pub(super) clock: Clock,
+    pub(super) router: bool,
     pub(super) records: RecordSet,
     pub(super) parts: Parts,
     pub(super) heard: Instant,
@@ -56,7 +57,7 @@ impl Parts {
         generation: u32,
         (part, parts): (u16, u16),
         records: &[Record],
-        limit: usize,
+        (limit, reason): (usize, Reason),
     ) -> Result<Option<RecordSet>, Reason> {
         if self.generation != generation {
             *self = Self {
@@ -68,7 +69,7 @@ impl Parts {
         // One that is said again takes the place of the one before.
         self.held -= self.sets.remove(&part).as_ref().map_or(0, place);
         if self.held + records.len().max(usize::from(parts > 1)) > limit {
-            return Err(Reason::TableFull);
+            return Err(reason);
         }
         self.at = now;
         let set: RecordSet = records.iter().collect();
@@ -117,6 +118,16 @@ impl Peer {
         self.ipv6
     }
 
+    /// Whether the peer is a router of the link.
+    pub fn is_router(&self) -> bool {
+        self.router
+    }
+
+    /// Whether all records that the peer has stated are here.
+    pub fn is_complete(&self) -> bool {
+        self.generation > 0 && self.parts.held == 0
+    }
+
     /// What the peer serves.
     pub fn records(&self) -> &RecordSet {
         &self.records
@@ -146,6 +157,17 @@ impl Peer {
     /// When the peer is dead, unless it is heard before.
     pub fn dies_at(&self) -> Instant {
         self.heard + self.timing.dead_time()
+    }
+
+    /// Where the peer is reached.
+    pub(super) fn reached_at(
+        &self,
+    ) -> (
+        Mac,
+        Option<core::net::Ipv4Addr>,
+        Option<core::net::Ipv6Addr>,
+    ) {
+        (self.mac, self.ipv4, self.ipv6)
     }
 
     /// How many records are kept of it, those of an incomplete report included.
@@ -197,6 +219,7 @@ impl Peer {
             },
             chains: Vec::new(),
             clock: Clock::new(now, statement.time, false),
+            router: false,
             records: records.unwrap_or_default(),
             parts: Parts::default(),
             heard: now,
@@ -217,6 +240,7 @@ impl Peer {
         self.mac = statement.mac;
         self.ipv4 = statement.ipv4;
         self.ipv6 = statement.ipv6;
+        self.router = statement.router;
         self.timing = Timing {
             hello: statement.hello_interval,
             dead_hellos: statement.dead_hellos,
@@ -248,7 +272,7 @@ impl Peer {
         &mut self,
         now: Instant,
         statement: &Statement,
-        limit: usize,
+        limit: (usize, Reason),
     ) -> Result<Option<RecordSet>, Reason> {
         match statement.kind {
             StatementKind::Full { part, parts } => {

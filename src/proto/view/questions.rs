@@ -29,6 +29,7 @@ struct Asked {
     at: Instant,
     target: MemberId,
     nonce: [u8; 8],
+    anchor: bool,
 }
 
 /// Questions that wait, and those that were asked.
@@ -108,7 +109,12 @@ impl Questions {
             self.asked.pop_front();
         }
         let at = now;
-        self.asked.push_back(Asked { at, target, nonce });
+        self.asked.push_back(Asked {
+            at,
+            target,
+            nonce,
+            anchor,
+        });
         Some(Question {
             target,
             nonce,
@@ -126,6 +132,13 @@ impl Questions {
             self.asked[oldest].at + self.timing.ask_interval()
         });
         Some(first.max(free))
+    }
+
+    /// Whether no question for records waits, and none was asked less than `span` ago.
+    pub(super) fn is_settled(&self, now: Instant, span: Duration) -> bool {
+        let waits = self.waiting.values().any(|(_, anchor)| !anchor);
+        let recent = |asked: &Asked| !asked.anchor && now < asked.at + span;
+        !waits && !self.asked.iter().any(recent)
     }
 
     /// Whether `nonce` was sent no longer than `good` ago.

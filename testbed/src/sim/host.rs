@@ -6,8 +6,7 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use hamp::daemon::config::Config;
-use hamp::node::{self, JoinOptions, LinkId, LinkState};
-use hamp::proto::Timing;
+use hamp::node::{JoinOptions, LinkId, LinkState};
 use hamp::time::Instant;
 use hamp::user::{self, Route};
 use ipnet::IpNet;
@@ -154,16 +153,8 @@ impl About {
     }
 
     fn machine(&self, now: Instant, epoch: u64) -> Result<Machine> {
-        let config = self.config.as_ref().map(|config| node::Config {
-            name: config.node.name.clone().unwrap_or(self.name.clone()),
-            class: config.class(),
-            timing: Timing {
-                hello: config.hello(),
-                dead_hellos: config.node.dead_hellos,
-            },
-            client: config.is_client(),
-            ..node::Config::default()
-        });
+        let config = self.config.as_ref();
+        let config = config.map(|config| config.node(|| self.name.clone()));
         let mut machine = match config {
             config if self.whole => {
                 let service = self.serves.then_some(self.name.as_str());
