@@ -6,6 +6,7 @@
 //! something in place stops the daemon; a link that went away in the meantime does not.
 
 mod links;
+pub mod remote;
 pub mod routes;
 mod serving;
 mod start;
@@ -20,12 +21,13 @@ use self::links::Attached;
 use self::routes::Routes;
 use self::serving::Held;
 use super::Failure;
+use super::config::Router;
 use crate::addr::{Class, Prefix};
 use crate::linux::netlink::{Neighbour, Netlink};
 use crate::linux::nft::{self, Tables, connections};
 use crate::linux::state::StateDir;
 use crate::linux::sysctl;
-use crate::node::{Event, LinkId, Transmit};
+use crate::node::{Event, LinkId, Route, Transmit};
 use crate::time::Instant;
 
 /// How long an address stays on lo without a renewal; the gate closes it much earlier.
@@ -67,6 +69,10 @@ pub struct Kernel {
     neighbours: BTreeMap<(LinkId, IpAddr), ([u8; 6], Instant)>,
     /// A router's routes to members.
     routes: Option<Routes>,
+    /// As a router, how.
+    router: Option<Router>,
+    /// Next hops are of verified members only, and nobody may change their neighbour entries.
+    verified: bool,
     frames: mpsc::Sender<Frame>,
     /// When to sweep what a predecessor left and nobody confirmed.
     sweep: Option<Instant>,
@@ -85,11 +91,29 @@ impl Kernel {
                 self.neighbour(now, *link, *address, *mac).await
             }
             Event::Member { link, id, change } => self.follow_member(*link, *id, *change).await,
+            Event::Route {
+                prefix,
+                scope,
+                draining,
+                hops,
+            } => {
+                self.route(&Route {
+                    prefix: *prefix,
+                    scope: *scope,
+                    draining: *draining,
+                    hops: hops.clone(),
+                });
+                Ok(())
+            }
+            Event::Recovered => {
+                if let Some(routes) = &mut self.routes {
+                    routes.sweep();
+                }
+                Ok(())
+            }
             Event::Owner { .. }
             | Event::Rejoined { .. }
-            | Event::Route { .. }
             | Event::Forwarder { .. }
-            | Event::Recovered
             | Event::Refused { .. } => Ok(()),
         }
     }

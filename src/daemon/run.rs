@@ -3,6 +3,7 @@
 mod answer;
 mod start;
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::pin::pin;
@@ -13,12 +14,15 @@ use tokio::sync::mpsc;
 
 use super::config::Config;
 use super::control::{self, Call, Listener};
+use super::kernel::remote::Remote;
 use super::kernel::{Frame, Kernel, RENEW};
 use super::{Failure, clock, exit, log, notify};
+use crate::addr::Prefix;
 use crate::linux::checks;
 use crate::linux::netlink::Changes;
 use crate::linux::state::{self, StateDir};
-use crate::node::Node;
+use crate::node::{Node, Router};
+use crate::proto::trust::Mode;
 use crate::time::{Duration, Instant};
 
 /// Frames that are handled in one turn of the loop at most.
@@ -83,7 +87,7 @@ async fn drive(config: Config, options: &Options) -> Result<(), Failure> {
     // Whatever ends this, also a panic, nothing of ours stays behind.
     let running = async {
         daemon.kernel.adopt(now, &daemon.config).await?;
-        let inputs = Inputs::new(&daemon.kernel, seen, called)?;
+        let inputs = Inputs::new(&daemon.config, &daemon.kernel, seen, called)?;
         daemon.run(inputs).await
     };
     let ended = AssertUnwindSafe(running).catch_unwind().await;
@@ -98,6 +102,7 @@ struct Inputs {
     frames: mpsc::Receiver<Frame>,
     calls: mpsc::Receiver<Call>,
     changes: Changes,
+    remote: Remote,
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
@@ -105,16 +110,24 @@ struct Inputs {
 
 impl Inputs {
     fn new(
+        config: &Config,
         kernel: &Kernel,
         frames: mpsc::Receiver<Frame>,
         calls: mpsc::Receiver<Call>,
     ) -> Result<Self, Failure> {
         let failed = |error| Failure::io("signals", &error);
         let changes = Changes::subscribe(kernel.netlink());
+        let proxy = config.router().is_some_and(|router| router.proxy);
+        let remote = if proxy {
+            Remote::watch(config.class())?
+        } else {
+            Remote::none()
+        };
         Ok(Self {
             frames,
             calls,
             changes: changes.map_err(|error| Failure::io("netlink", &error))?,
+            remote,
             terminate: signal(SignalKind::terminate()).map_err(failed)?,
             interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
             hangup: signal(SignalKind::hangup()).map_err(failed)?,
@@ -186,6 +199,7 @@ impl Daemon {
                 _ = inputs.interrupt.recv() => Input::Stop { interrupted: true },
                 () = sleep => Input::Due,
                 change = inputs.changes.next() => Input::Links(change),
+                prefixes = inputs.remote.next() => Input::Remote(prefixes),
                 Some(frame) = inputs.frames.recv() => Input::Frame(frame),
                 Some(call) = inputs.calls.recv() => Input::Call(call),
             };
@@ -232,6 +246,10 @@ impl Daemon {
             Input::Links(Some(())) => self.follow_links().await?,
             Input::Links(None) => {
                 return Err(Failure::new(exit::FAILED, "the netlink connection broke"));
+            }
+            Input::Remote(prefixes) => {
+                tracing::debug!(prefixes = prefixes.len(), "routes of others");
+                self.node.set_remote(prefixes);
             }
             Input::Call(call) => {
                 let later = self.answer(now, call.request).await;
@@ -284,6 +302,12 @@ impl Daemon {
                 ),
                 None => tracing::info!(link = self.kernel.name(link), "link down"),
             }
+            let routed = self.kernel.name(link);
+            let routed = self
+                .config
+                .router()
+                .is_some_and(|router| router.acts_on(routed));
+            self.node.set_routed(link, routed);
             if self.kernel.has(link) {
                 self.node.handle_link(clock::now(), link, state);
             } else {
@@ -293,13 +317,28 @@ impl Daemon {
         Ok(())
     }
 
+    /// Tells the kernel all routes again: their next hops' neighbour entries are to be others.
+    fn tell_routes(&mut self) {
+        let routes = self.node.router().into_iter().flat_map(Router::routes);
+        for route in routes {
+            self.kernel.route(&route);
+        }
+    }
+
     /// Events first: a gate opens before the world is told that it is open.
     async fn drain(&mut self, now: Instant) -> Result<(), Failure> {
+        if self
+            .kernel
+            .set_verified(self.node.trust().mode() == Mode::Enforce)
+        {
+            self.tell_routes();
+        }
         while let Some(event) = self.node.poll_event() {
             self.tell(&event);
             self.kernel.apply(now, &event).await?;
         }
         self.kernel.close_gates()?;
+        self.kernel.commit_routes();
         while let Some(transmit) = self.node.poll_transmit() {
             self.kernel.send(&transmit);
         }
@@ -310,6 +349,7 @@ impl Daemon {
 enum Input {
     Stop { interrupted: bool },
     Links(Option<()>),
+    Remote(BTreeSet<Prefix>),
     Due,
     Frame(Frame),
     Call(Call),

@@ -17,6 +17,12 @@ pub fn arp_announce(interface: &str) -> String {
     format!("net/ipv4/conf/{interface}/arp_announce")
 }
 
+/// `send_redirects` of an interface: whether a router tells hosts of a better one. Both it and that
+/// of `all` must be off for it to be off.
+pub fn send_redirects(interface: &str) -> String {
+    format!("net/ipv4/conf/{interface}/send_redirects")
+}
+
 /// `tcp_mtu_probing`: path MTU discovery without ICMP, which the TCP rewriting rules do not carry.
 pub const TCP_MTU_PROBING: &str = "net/ipv4/tcp_mtu_probing";
 

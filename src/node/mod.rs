@@ -206,6 +206,8 @@ pub enum Event {
         prefix: Prefix,
         /// How far it may be carried: [`Scope::Site`] or [`Scope::Global`].
         scope: Scope,
+        /// All of them are about to leave: whoever serves the prefix elsewhere is better.
+        draining: bool,
         /// The next hops, in ascending order.
         hops: Arc<[Hop]>,
     },

@@ -77,6 +77,7 @@ impl Node {
             self.events.push_back(Event::Route {
                 prefix: route.prefix,
                 scope: route.scope,
+                draining: route.draining,
                 hops: route.hops,
             });
         }

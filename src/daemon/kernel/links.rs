@@ -94,6 +94,9 @@ impl Kernel {
                 if self.member {
                     self.settle_member_link(&link.name)?;
                 }
+                if self.stands_in(&link.name) {
+                    self.settle_router_link(&link.name)?;
+                }
                 if self.client {
                     self.tables.lease_hiding(&link.name, HIDDEN)?;
                     self.tables.end_entries(link.index, &link.name)?;

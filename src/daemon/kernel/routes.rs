@@ -7,17 +7,28 @@
 //! of a link the kernel is asked what it still has: it takes away what led through the link, mostly
 //! without a word.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::{io, mem};
 
-use crate::addr::Prefix;
+use super::Kernel;
+use crate::addr::{Prefix, is_host};
+use crate::daemon::config::LastLink;
 use crate::daemon::{Failure, exit};
 use crate::linux::fib::{Fib, Hop, Multipath, Op};
 use crate::linux::netlink::{Bulk, Refusal};
+use crate::linux::sysctl;
+use crate::node::{self, LinkId, Route};
+use crate::wire::Scope;
 
+/// Metrics of routes; what routing daemons make of them is in docs/routing.md.
+const GLOBAL: u32 = 15;
+const SITE: u32 = 16;
+/// All members are about to leave: any other route is better, in BIRD and FRR too.
+const LEAVING: u32 = 0xfe00_0011;
 /// The first wait before refused changes are tried again; it doubles.
 const RETRY: Duration = Duration::from_secs(1);
 /// The longest.
@@ -59,6 +70,82 @@ struct Shared {
     inbox: Mutex<Inbox>,
     wake: Condvar,
     told: Mutex<Told>,
+}
+
+impl Kernel {
+    /// Wants a route as the node tells it, with the next [`Kernel::commit_routes`].
+    pub fn route(&mut self, route: &Route) {
+        let Route {
+            prefix,
+            scope,
+            draining,
+            hops: to,
+        } = route;
+        let Some(routes) = &mut self.routes else {
+            return;
+        };
+        let metric = match scope {
+            _ if *draining => LEAVING,
+            Scope::Site => SITE,
+            _ => GLOBAL,
+        };
+        let last_link = self.router.as_ref().map(|router| router.last_link);
+        let hops = if last_link == Some(LastLink::Multicast) && is_host(prefix) {
+            let via = match prefix {
+                Prefix::V4(_) => [0; 4].into(),
+                Prefix::V6(_) => IpAddr::from([0; 16]),
+            };
+            let links: BTreeSet<LinkId> = to.iter().map(|hop| hop.link).collect();
+            let hop = |link: LinkId| (Hop { link: link.0, via }, None);
+            links.into_iter().map(hop).collect()
+        } else {
+            let hop = |hop: &node::Hop| {
+                let there = Hop {
+                    link: hop.link.0,
+                    via: hop.address,
+                };
+                // Zero where the link has no such addresses.
+                let mac = Some(hop.mac).filter(|mac| self.verified && *mac != [0; 6]);
+                (there, mac)
+            };
+            to.iter().map(hop).collect()
+        };
+        routes.want(*prefix, metric, hops);
+    }
+
+    /// Has everything done that the node has said of routes since the last call.
+    pub fn commit_routes(&mut self) {
+        if let Some(routes) = &mut self.routes {
+            routes.commit();
+        }
+    }
+
+    /// Whether members are verified before they count, from now on; whether that is news, and all
+    /// routes are to be told again.
+    pub fn set_verified(&mut self, verified: bool) -> bool {
+        std::mem::replace(&mut self.verified, verified) != verified
+    }
+
+    /// How the routes stand; `None`: this is no router.
+    pub fn routes(&self) -> Option<Told> {
+        self.routes.as_ref().map(Routes::told)
+    }
+
+    /// Whether this router answers for members elsewhere on the link of this name.
+    pub(super) fn stands_in(&self, name: &str) -> bool {
+        let router = self.router.as_ref();
+        router.is_some_and(|router| router.proxy && router.acts_on(name))
+    }
+
+    /// A router that answers for members elsewhere must not tell the askers of a better way: they
+    /// would keep to it when it has become a worse one.
+    pub(super) fn settle_router_link(&mut self, name: &str) -> Result<(), Failure> {
+        for name in ["all", name] {
+            let set = sysctl::set(&mut self.dir, &sysctl::send_redirects(name), "0");
+            set.map_err(|error| Failure::io("kernel setting", &error))?;
+        }
+        Ok(())
+    }
 }
 
 /// The thread, and what it is to do.

@@ -43,6 +43,8 @@ impl Kernel {
             closing: Vec::new(),
             neighbours: BTreeMap::new(),
             routes: None,
+            router: config.router().cloned(),
+            verified: false,
             frames,
             sweep: None,
         })

@@ -36,10 +36,11 @@ impl Daemon {
             Event::Route {
                 prefix,
                 scope,
+                draining,
                 hops,
             } => {
                 let prefix = config::shown(prefix);
-                tracing::debug!(prefix, ?scope, hops = hops.len(), "route");
+                tracing::debug!(prefix, ?scope, draining, hops = hops.len(), "route");
             }
             Event::Forwarder {
                 link,

@@ -74,6 +74,8 @@ pub struct Route {
     pub prefix: Prefix,
     /// How far it may be carried: as far as that of its next hops that may go least far.
     pub scope: Scope,
+    /// All of the next hops are about to leave.
+    pub draining: bool,
     /// The next hops, in ascending order; none when there is no route any more.
     pub hops: Arc<[Hop]>,
 }

@@ -58,6 +58,10 @@ impl Entry {
             Scope::Global
         }
     }
+
+    fn is_draining(&self) -> bool {
+        !self.rank.0
+    }
 }
 
 /// All routes.
@@ -97,6 +101,7 @@ impl Routes {
         self.all.iter().map(|(prefix, entry)| Route {
             prefix: *prefix,
             scope: entry.scope(),
+            draining: entry.is_draining(),
             hops: entry.hops.clone(),
         })
     }
@@ -129,6 +134,7 @@ impl Routes {
             events.push_back(Route {
                 prefix,
                 scope: entry.map_or(Scope::Link, Entry::scope),
+                draining: entry.is_some_and(Entry::is_draining),
                 hops: entry.map_or_else(Arc::default, |entry| entry.hops.clone()),
             });
         };
@@ -151,7 +157,7 @@ impl Routes {
             }
             match near.next_if(|next| *next.0 == prefix) {
                 Some((_, entry)) => {
-                    let (hops, scope) = (entry.hops.clone(), entry.scope());
+                    let (hops, told) = (entry.hops.clone(), (entry.scope(), entry.is_draining()));
                     if sets.change(entry, &change, *limit) {
                         match sets.choose(all(prefix), &entry.hops, *limit) {
                             Some(chosen) => *entry = chosen,
@@ -162,7 +168,7 @@ impl Routes {
                         }
                     }
                     if gone.last() != Some(&prefix)
-                        && (entry.scope() != scope || entry.hops != hops)
+                        && ((entry.scope(), entry.is_draining()) != told || entry.hops != hops)
                     {
                         tell(prefix, Some(entry));
                     }
