@@ -226,6 +226,12 @@ impl Host {
         self.events.pop_front()
     }
 
+    /// Tells what time it is: `unix_ms` milliseconds since 1970. It matters to a host that checks
+    /// certificates, and to no other.
+    pub fn set_wall(&mut self, now: Instant, unix_ms: u64) {
+        self.node.set_wall(now, unix_ms);
+    }
+
     /// The host's part in anycast.
     pub fn node(&self) -> &Node {
         &self.node

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::Subcommand;
 use testbed::impair::measure;
+use testbed::sim::measure::clocks;
 
 use super::watch_signals;
 
@@ -11,6 +12,8 @@ use super::watch_signals;
 pub(crate) enum What {
     /// Say how exact delay, jitter, loss and rate of links are on this machine
     Impairments(measure::Arguments),
+    /// Let hosts whose clocks run apart understand each other for days
+    Clocks(clocks::Arguments),
 }
 
 /// Measures it.
@@ -22,6 +25,7 @@ pub(crate) fn run(what: &What) -> Result<u8> {
             watch_signals()?;
             measure::run(arguments)?;
         }
+        What::Clocks(arguments) => clocks::run(arguments)?,
     }
     Ok(0)
 }

@@ -11,7 +11,7 @@ use hamp::time::{Duration, Instant};
 use hamp::wire::frame;
 use ipnet::IpNet;
 
-use super::host::{Host, number};
+use super::host::{Host, Trust, number};
 use super::machine::Machine;
 use super::{Device, Sim, nanos};
 use crate::impair::Impairment;
@@ -48,6 +48,19 @@ impl Sim {
         let host = self.host_mut(node)?;
         ensure!(host.machine.is_none(), "{} runs", host.name());
         host.about.configure(text.as_deref(), &mut host.interfaces)
+    }
+
+    /// Gives a host a key, or takes it away, and says whom it believes. It counts from the next
+    /// start.
+    ///
+    /// # Errors
+    /// There is no such host, or it runs.
+    pub fn trust(&mut self, host: &str, trust: Trust) -> Result<()> {
+        let node = self.position(host)?;
+        let host = self.host_mut(node)?;
+        ensure!(host.machine.is_none(), "{} runs", host.name());
+        host.about.trust = trust;
+        Ok(())
     }
 
     /// Starts hamp on a host: at once where that was still to come, or in a new life with a later

@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use hamp::daemon::config::Config;
-use hamp::node::{JoinOptions, LinkId, LinkState};
+use hamp::node::{self, JoinOptions, LinkId, LinkState};
+use hamp::proto::trust::{Credentials, Mode, PublicKey};
 use hamp::time::Instant;
 use hamp::user::{self, Route};
 use ipnet::IpNet;
@@ -22,6 +24,8 @@ use crate::topology::{Kind, Node, Via};
 pub const BACKLOG: usize = 256;
 /// The MTU of every link, in bytes.
 const MTU: u16 = 1500;
+/// What the wall clocks of hosts with keys show at time zero, in milliseconds since 1970.
+pub const WALL: u64 = 1_700_000_000_000;
 /// Epochs begin here, so that none is zero.
 const FIRST_EPOCH: u64 = 1000;
 
@@ -68,6 +72,17 @@ impl Interface {
     }
 }
 
+/// What a host has to say who it is, and whom it believes.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// Its key with a certificate, if it has one.
+    pub credentials: Option<Arc<Credentials>>,
+    /// What becomes of what nobody vouches for.
+    pub mode: Mode,
+    /// Whose certificates count.
+    pub authorities: Vec<PublicKey>,
+}
+
 /// What a host is, in all its lives.
 #[derive(Debug)]
 pub(super) struct About {
@@ -79,6 +94,7 @@ pub(super) struct About {
     routes: Vec<Route>,
     router: bool,
     serves: bool,
+    pub(super) trust: Trust,
 }
 
 impl About {
@@ -112,6 +128,7 @@ impl About {
             router: node.kind == Kind::Router,
             serves: programs.any(|program| program.command.get(1).is_some_and(|arg| arg == "who")),
             name: node.name.clone(),
+            trust: Trust::default(),
         };
         about.configure(text, interfaces)?;
         Ok(about)
@@ -152,9 +169,13 @@ impl About {
         }
     }
 
-    fn machine(&self, now: Instant, epoch: u64) -> Result<Machine> {
-        let config = self.config.as_ref();
-        let config = config.map(|config| config.node(|| self.name.clone()));
+    fn machine(&self, now: Instant, unix_ms: u64, epoch: u64) -> Result<Machine> {
+        let config = self.config.as_ref().map(|config| node::Config {
+            credentials: self.trust.credentials.clone(),
+            trust: self.trust.mode,
+            authorities: self.trust.authorities.clone(),
+            ..config.node(|| self.name.clone())
+        });
         let mut machine = match config {
             config if self.whole => {
                 let service = self.serves.then_some(self.name.as_str());
@@ -167,6 +188,7 @@ impl About {
                 self.name
             ),
         };
+        machine.set_wall(now, unix_ms);
         self.join(now, &mut machine)?;
         Ok(machine)
     }
@@ -239,7 +261,7 @@ impl Host {
             machine.restart(now, self.about.secret, self.epoch);
             self.about.join(now, machine)?;
         } else {
-            let mut machine = self.about.machine(now, self.epoch)?;
+            let mut machine = self.about.machine(now, WALL + at / 1_000_000, self.epoch)?;
             let interfaces = self.interfaces.iter().enumerate();
             let speaking = interfaces.filter(|(_, interface)| interface.speaks);
             machine.speak_on(speaking.map(|(at, _)| number(at)));

@@ -147,6 +147,14 @@ impl Machine {
         }
     }
 
+    /// What time it is, in milliseconds since 1970; it goes on by the host's clock.
+    pub(super) fn set_wall(&mut self, now: Instant, unix_ms: u64) {
+        match self {
+            Self::Alone(node) => node.set_wall(now, unix_ms),
+            Self::Whole(whole) => whole.host.set_wall(now, unix_ms),
+        }
+    }
+
     /// A program has sent a frame past hamp, which sees it.
     pub(super) fn see(&mut self, now: Instant, id: LinkId, frame: &[u8]) {
         if let Self::Alone(node) = self {

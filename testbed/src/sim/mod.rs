@@ -33,15 +33,18 @@
 //! Files: `queue` what comes next, `host` lives of a host, `machine` what runs on it, `apps`
 //! programs, `clock` what time a host has, `switch` learning, `packet` a frame that many hear, `traffic` its way, `fault` what is
 //! done to the network, `look` what can be seen of it, `tape` frames recorded, `digest` two runs
-//! compared, [`scale`] thousands of hosts, [`seeds`] random tests.
+//! compared, [`keys`] what hosts sign with, [`scale`] thousands of hosts, [`measure`] days, crowds and large
+//! tables, [`seeds`] random tests.
 
 mod apps;
 mod clock;
 mod digest;
 mod fault;
 mod host;
+pub mod keys;
 mod look;
 mod machine;
+pub mod measure;
 mod packet;
 mod queue;
 pub mod scale;
@@ -69,7 +72,7 @@ use switch::Switch;
 use tape::Tape;
 
 pub use apps::Apps;
-pub use host::BACKLOG;
+pub use host::{BACKLOG, Trust, WALL};
 pub use look::Totals;
 
 /// How long a switch takes to hand a frame on: about what a Linux bridge between two veth pairs
