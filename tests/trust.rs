@@ -17,6 +17,7 @@ use hamp::wire::{
 use net::{LINK, Net, V4, V6, host_state};
 
 const SECOND: Duration = Duration::from_secs(1);
+const MILLI: Duration = Duration::from_millis(1);
 /// When virtual time begins, in milliseconds since 1970.
 const WALL: u64 = 1_700_000_000_000;
 
@@ -458,4 +459,58 @@ fn a_signed_question_counts_once() {
     assert_eq!(node.counters().ignored_for(Reason::Replay), 2);
     hear(&mut node, later, 2, &ask(6, 4));
     assert_eq!(answered(&mut node, later).len(), 2);
+}
+
+/// Everybody meets the new member before the former one leaves, and whoever asks is answered.
+//= docs/spec/trust.md#roll-over
+//= type=test
+//# A member that takes another key MUST report with it at once, and speak with both for at least 1 s;
+//# then the former member MUST drain everything, and leave.
+//= docs/spec/trust.md#roll-over
+//= type=test
+//# As long as a host is two members, it MUST answer a request by the better one of its ranks.
+#[test]
+fn a_key_is_rolled_over_without_a_request_lost() {
+    for (mode, roller) in [
+        (Mode::Off, 0),
+        (Mode::Enforce, 0),
+        (Mode::Enforce, 1),
+        (Mode::Enforce, 2),
+    ] {
+        let mut net = trusted_link(9, 3, mode);
+        let (old, new) = (id(roller as u8 + 1), id(roller as u8 + 11));
+        let next = certified(roller as u8 + 11, |_| {});
+        let rolled = net.now();
+        net.act(roller, |node, now| node.set_credentials(now, Some(next)));
+        let (mut met, mut left, mut asked) = (None, None, Vec::new());
+        for step in 0..600u16 {
+            // A first request, of somebody who has not asked before.
+            let [high, low] = step.to_be_bytes();
+            let mac = [2, 0, 0, 9, high, low];
+            net.ask(mac, V4);
+            asked.push(mac);
+            net.run_for(10 * MILLI);
+            let known = knows(&net, 3);
+            met = met.or(known.contains(&new).then_some(net.now()));
+            left = left.or((!known.contains(&old)).then_some(net.now()));
+            assert!(known.len() >= 3, "{mode:?} {known:?}");
+        }
+        let (met, left) = (met.unwrap(), left.unwrap());
+        assert!(met <= rolled + 500 * MILLI, "{mode:?}: met late");
+        assert!(left >= rolled + SECOND && left <= rolled + 3 * SECOND);
+        assert_eq!(knows(&net, 3).len(), 3);
+        let gone = net
+            .events()
+            .into_iter()
+            .filter_map(|(_, host, event)| match event {
+                Event::Member { id, change, .. } if host == 3 && id == old => Some(change),
+                _ => None,
+            });
+        assert_eq!(gone.last(), Some(Change::Left), "not by dying");
+        let sent = net.sent_since(rolled);
+        for mac in asked {
+            let answers = sent.iter().filter(|sent| sent.frame[..6] == mac).count();
+            assert_eq!(answers, 1, "{mode:?} host {roller}: {mac:x?}");
+        }
+    }
 }

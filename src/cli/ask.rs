@@ -222,6 +222,89 @@ pub(super) fn connections(answer: &Value) -> String {
     }
 }
 
+/// Milliseconds in the unit that people would use.
+fn span(millis: &Value) -> String {
+    let Some(millis) = millis.as_u64() else {
+        return "-".to_owned();
+    };
+    let (days, hours) = (millis / 86_400_000, millis / 3_600_000);
+    match (days, hours) {
+        (2.., _) => format!("{days} days"),
+        (_, 2..) => format!("{hours} hours"),
+        _ => format!("{} s", millis / 1000),
+    }
+}
+
+pub(super) fn trust(trust: &Value) -> String {
+    let mode = cell(&trust["mode"]);
+    let what = match mode.as_str() {
+        "off" => "nothing is checked",
+        "count" => "what nobody vouches for is counted, and used",
+        _ => "what nobody vouches for is refused",
+    };
+    let mut text = format!("mode       {mode}: {what}\n");
+    let own = &trust["own"];
+    text += &if own.is_null() {
+        "this host  has no key: nobody who enforces hears it\n".to_owned()
+    } else {
+        let end = match own["ends_in_ms"].as_u64() {
+            Some(0) => "has ended".to_owned(),
+            _ => format!("ends in {}", span(&own["ends_in_ms"])),
+        };
+        format!(
+            "this host  {}: {} of {}, {} addresses; certificate {} of {} {end}\n",
+            short(&own["id"]),
+            words(&own["roles"]),
+            words(&own["prefixes"]),
+            own["address_limit"],
+            own["serial"],
+            short(&own["authority"]),
+        )
+    };
+    for authority in list(&trust["authorities"]) {
+        text += &format!("authority  {}: ", short(&authority["id"]));
+        text += &match authority["list_number"].as_u64() {
+            Some(number) => format!("list {number} revokes {}\n", authority["revoked"]),
+            None => "no revocation list\n".to_owned(),
+        };
+    }
+    let members: Vec<[String; 4]> = list(&trust["members"])
+        .map(|member| {
+            let verified = if member["verified"] == true {
+                "yes"
+            } else {
+                "no"
+            };
+            [
+                cell(&member["link"]),
+                short(&member["id"]),
+                verified.to_owned(),
+                span(&member["ends_in_ms"]),
+            ]
+        })
+        .collect();
+    text += &section(table(["LINK", "MEMBER", "VERIFIED", "ENDS IN"], &members));
+    let mut counts: Vec<[String; 3]> = Vec::new();
+    for what in ["doubted", "refused"] {
+        for (reason, count) in trust[what].as_object().into_iter().flatten() {
+            counts.push([what.to_owned(), reason.clone(), cell(count)]);
+        }
+    }
+    text += &section(table(["WHAT", "REASON", "MESSAGES"], &counts));
+    text
+}
+
+pub(super) fn reloaded(answer: &Value) -> String {
+    let mut text = trust(&answer["trust"]);
+    if list(&answer["needs_restart"]).next().is_some() {
+        text += &format!(
+            "\nchanged in the file, but only with a restart: {}\n",
+            words(&answer["needs_restart"])
+        );
+    }
+    text
+}
+
 pub(super) fn done(answer: &Value) -> String {
     let doing = if answer["command"] == "join" {
         "joining"

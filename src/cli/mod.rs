@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::daemon::config::{AddressOrPrefix, MemberScope};
+use crate::daemon::config::{AddressOrPrefix, MemberScope, TrustMode};
 use crate::daemon::control::Request;
 use crate::daemon::{Failure, clean, exit, run};
 
@@ -98,6 +98,16 @@ enum Command {
     Neighbours(Report),
     /// Show TCP connections to anycast addresses and the members that have them
     Connections(Report),
+    /// Show whose word counts and what came of it, or switch what becomes of everybody else's
+    Trust {
+        /// off: unchecked; count: checked, counted, used; enforce: refused
+        #[arg(value_enum)]
+        mode: Option<TrustMode>,
+        #[command(flatten)]
+        report: Report,
+    },
+    /// Have the daemon read keys, certificates, revocation lists and the mode of trust again
+    Reload(Report),
     /// Remove everything of ours from this network namespace; no daemon may run
     Clean(Report),
     /// Print the membership messages of a capture (pcap or pcapng) or of an interface, one a line
@@ -175,6 +185,8 @@ fn execute(command: Command) -> Result<String, Failure> {
         Command::Members(report) => report.ask(&Request::Members, ask::members),
         Command::Neighbours(report) => report.ask(&Request::Neighbours, ask::neighbours),
         Command::Connections(report) => report.ask(&Request::Connections, ask::connections),
+        Command::Trust { mode, report } => report.ask(&Request::Trust { mode }, ask::trust),
+        Command::Reload(report) => report.ask(&Request::Reload, ask::reloaded),
         Command::Join {
             prefix,
             preference,

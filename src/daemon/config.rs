@@ -383,6 +383,20 @@ impl Config {
         self.router.as_ref().filter(|router| router.enabled)
     }
 
+    /// The tables, but for `[trust]`, in which another configuration differs.
+    pub fn differing_tables(&self, other: &Self) -> Vec<&'static str> {
+        let tables = [
+            ("node", self.node != other.node),
+            ("class", self.class != other.class),
+            ("member", self.member != other.member),
+            ("client", self.client != other.client),
+            ("router", self.router != other.router),
+            ("limits", self.limits != other.limits),
+        ];
+        let differing = tables.into_iter().filter(|table| table.1);
+        differing.map(|table| table.0).collect()
+    }
+
     /// Time between hellos.
     pub fn hello(&self) -> Duration {
         Duration::from_millis(self.node.hello_ms.into())

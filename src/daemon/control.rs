@@ -17,7 +17,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, TryAcquireError, mpsc, oneshot};
 
-use super::config::MemberScope;
+use super::config::{MemberScope, TrustMode};
 use super::{Failure, exit};
 use crate::addr::Prefix;
 
@@ -42,6 +42,14 @@ pub enum Request {
     Neighbours,
     /// TCP connections that were bound to a member.
     Connections,
+    /// Whose word counts.
+    Trust {
+        /// Switch to this mode; `None`: only tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mode: Option<TrustMode>,
+    },
+    /// Read keys, certificates, revocation lists and the mode of trust again.
+    Reload,
     /// Serve a prefix.
     Join {
         /// What.

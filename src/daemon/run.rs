@@ -2,10 +2,12 @@
 
 mod answer;
 mod start;
+mod trust;
 
 use std::collections::BTreeSet;
+use std::io::{self, IsTerminal};
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 
 use futures_util::FutureExt;
@@ -16,6 +18,7 @@ use super::config::Config;
 use super::control::{self, Call, Listener};
 use super::kernel::remote::Remote;
 use super::kernel::{Frame, Kernel, RENEW};
+use super::trust::Keyring;
 use super::{Failure, clock, exit, log, notify};
 use crate::addr::Prefix;
 use crate::linux::checks;
@@ -51,10 +54,16 @@ pub fn run(file: &Path, options: &Options) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::io("runtime", &error))?;
-    runtime.block_on(drive(config, options))
+    let keyring = trust::load(&config)?;
+    runtime.block_on(drive(file, config, &keyring, options))
 }
 
-async fn drive(config: Config, options: &Options) -> Result<(), Failure> {
+async fn drive(
+    file: &Path,
+    config: Config,
+    keyring: &Keyring,
+    options: &Options,
+) -> Result<(), Failure> {
     let dir = StateDir::open(config.node.state.as_deref()).map_err(|error| {
         Failure::io("state directory", &error).with_remedy("set HAMP_STATE to a directory of yours")
     })?;
@@ -73,9 +82,10 @@ async fn drive(config: Config, options: &Options) -> Result<(), Failure> {
     let listener = Listener::start(&control, calls)?;
     let (frames, seen) = mpsc::channel(FRAMES);
     let now = clock::now();
-    let node = start::node(now, &config)?;
+    let node = start::node(now, &config, keyring)?;
     let kernel = Kernel::start(&config, dir, frames).await?;
     let mut daemon = Daemon {
+        file: file.to_owned(),
         config,
         node,
         kernel,
@@ -83,6 +93,7 @@ async fn drive(config: Config, options: &Options) -> Result<(), Failure> {
         started: now,
         stopping: None,
         renew_at: now,
+        warned_ms: 0,
     };
     // Whatever ends this, also a panic, nothing of ours stays behind.
     let running = async {
@@ -145,6 +156,7 @@ struct Stopping {
 
 /// A node and the machine it runs on.
 pub(super) struct Daemon {
+    file: PathBuf,
     pub(super) config: Config,
     pub(super) node: Node,
     pub(super) kernel: Kernel,
@@ -152,6 +164,8 @@ pub(super) struct Daemon {
     pub(super) started: Instant,
     stopping: Option<Stopping>,
     renew_at: Instant,
+    /// When people were last told that the certificate ends, in milliseconds since 1970.
+    warned_ms: u64,
 }
 
 impl Daemon {
@@ -195,7 +209,13 @@ impl Daemon {
             let input = tokio::select! {
                 biased;
                 _ = inputs.terminate.recv() => Input::Stop { interrupted: false },
-                _ = inputs.hangup.recv() => Input::Stop { interrupted: false },
+                // The terminal that it was started from is gone; without one, a wish to read its
+                // files again.
+                _ = inputs.hangup.recv() => if io::stderr().is_terminal() {
+                    Input::Stop { interrupted: false }
+                } else {
+                    Input::Reload
+                },
                 _ = inputs.interrupt.recv() => Input::Stop { interrupted: true },
                 () = sleep => Input::Due,
                 change = inputs.changes.next() => Input::Links(change),
@@ -228,6 +248,7 @@ impl Daemon {
             }
             if self.renew_at <= woke {
                 self.renew_at = woke + RENEW;
+                self.keep_time(woke);
                 self.kernel.renew(woke).await?;
             }
         }
@@ -250,6 +271,11 @@ impl Daemon {
             Input::Remote(prefixes) => {
                 tracing::debug!(prefixes = prefixes.len(), "routes of others");
                 self.node.set_remote(prefixes);
+            }
+            Input::Reload => {
+                if let Err(failure) = self.reload(now) {
+                    tracing::error!(%failure, "not reloaded: everything stays as it was");
+                }
             }
             Input::Call(call) => {
                 let later = self.answer(now, call.request).await;
@@ -348,6 +374,7 @@ impl Daemon {
 
 enum Input {
     Stop { interrupted: bool },
+    Reload,
     Links(Option<()>),
     Remote(BTreeSet<Prefix>),
     Due,

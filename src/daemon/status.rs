@@ -3,6 +3,7 @@
 //! Every document has `schema`; keys name their unit; versions of a schema only add keys.
 
 mod neighbours;
+mod trust;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 
 use self::neighbours::Neighbours;
+pub(super) use self::trust::trust;
 use super::config::shown;
 use super::run::Daemon;
 use super::{Failure, exit};
@@ -70,6 +72,7 @@ pub(super) fn status(daemon: &Daemon, now: Instant) -> Later {
         "absent_interfaces": daemon.kernel.absent(),
         "down_interfaces": daemon.kernel.down(),
         "connections": 0,
+        "trust": trust(daemon, now),
         "counters": counters(daemon),
     });
     let (client, neighbours) = (node.client, Neighbours::new(daemon, now));
@@ -250,10 +253,13 @@ fn counters(daemon: &Daemon) -> Value {
     let sent: BTreeMap<&str, u64> = counters.sent().map(what).collect();
     let ignored = counters.ignored();
     let ignored: BTreeMap<&str, u64> = ignored.map(|(reason, n)| (reason.as_str(), n)).collect();
+    let doubted = counters.doubted();
+    let doubted: BTreeMap<&str, u64> = doubted.map(|(reason, n)| (reason.as_str(), n)).collect();
     json!({
         "received": received,
         "sent": sent,
         "ignored": ignored,
+        "doubted": doubted,
         "kernel_packets": {},
     })
 }

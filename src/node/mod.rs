@@ -433,7 +433,7 @@ impl Node {
 
     /// Whether nothing is served and nothing is left to say.
     pub fn is_idle(&self) -> bool {
-        self.transmits.is_empty() && self.links.values().all(|link| link.member().is_idle())
+        self.transmits.is_empty() && self.links.values().all(Link::is_idle)
     }
 
     /// The next frame to send.

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::yes;
 use crate::node;
+use crate::proto::trust::Mode;
 use crate::proto::view::Limits;
 
 /// The `[limits]` table: how much is remembered of others.
@@ -100,7 +101,9 @@ pub struct Router {
 }
 
 /// What becomes of messages that cannot be verified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum TrustMode {
     /// Nothing is checked.
@@ -110,6 +113,16 @@ pub enum TrustMode {
     /// What fails is refused.
     #[default]
     Enforce,
+}
+
+impl From<TrustMode> for Mode {
+    fn from(mode: TrustMode) -> Self {
+        match mode {
+            TrustMode::Off => Self::Off,
+            TrustMode::Count => Self::Count,
+            TrustMode::Enforce => Self::Enforce,
+        }
+    }
 }
 
 /// The `[trust]` table. Paths are as the file has them, relative ones to its directory.

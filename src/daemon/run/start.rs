@@ -1,16 +1,20 @@
 //! The node as a configuration makes it.
 
+use super::trust;
 use crate::daemon::config::Config;
+use crate::daemon::trust::Keyring;
 use crate::daemon::{Failure, clock, exit};
 use crate::node::{JoinOptions, Node};
 use crate::time::Instant;
 
 /// A node for this configuration, with what it serves from the start.
-pub(super) fn node(now: Instant, config: &Config) -> Result<Node, Failure> {
+pub(super) fn node(now: Instant, config: &Config, keyring: &Keyring) -> Result<Node, Failure> {
     let secret = clock::secret()
         .map_err(|error| Failure::new(exit::MISSING, format!("randomness: {error}")))?;
-    let node = config.node(host_name);
+    let mut node = config.node(host_name);
+    trust::prepare(&mut node, config, keyring);
     let mut node = Node::new(node, secret, clock::epoch());
+    trust::settle(&mut node, now, keyring);
     for prefix in config.addresses() {
         let options = JoinOptions {
             preference: config.preference(),

@@ -93,8 +93,7 @@ impl Link {
             return Err(None);
         }
         let ranks = self.ranks(request.target);
-        let rank = ranks.iter().position(|candidate| candidate.own);
-        let rank = match rank {
+        let rank = match self.rank(request.target) {
             Some(at) => at + 1,
             //= docs/spec/router.md#proxy
             //# The forwarder MUST answer as the member of rank 1 for an address that no member on the
@@ -135,7 +134,11 @@ impl Link {
     ) -> Used {
         //= docs/spec/membership.md#header
         //# A receiver MUST ignore a message that carries its own member id.
-        if message.sender() == self.member.identity().id {
+        let former = self
+            .former
+            .as_ref()
+            .map(|former| former.member.identity().id);
+        if message.sender() == self.member.identity().id || Some(message.sender()) == former {
             return Err(Some(Reason::OwnId));
         }
         let (what, result) = match message {
@@ -158,6 +161,15 @@ impl Link {
             ),
             Message::Query { query, .. } => {
                 let me = self.member.identity().id;
+                if let Some(former) = &mut self.former
+                    && [former.member.identity().id, MemberId::EVERYBODY].contains(&query.target)
+                {
+                    // It is about to leave: whether somebody vouches for the asker is no matter.
+                    let heard = former.member.handle_query(now, query, true, host.random);
+                    if query.target != MemberId::EVERYBODY {
+                        return heard.map(|()| What::Query).map_err(Some);
+                    }
+                }
                 if query.target != me && query.target != MemberId::EVERYBODY {
                     return Err(None);
                 }

@@ -1,9 +1,11 @@
 //! One link of a host: the machines side by side, and how they feed each other.
 
+mod former;
 mod heard;
 mod input;
 mod routing;
 
+use former::Former;
 pub use heard::Heard;
 pub(super) use input::Host;
 pub(super) use routing::{Elsewhere, Notice};
@@ -44,6 +46,7 @@ pub struct Link {
     queries: u32,
     member: Member,
     credentials: Option<Arc<Credentials>>,
+    former: Option<Former>,
     view: View,
     /// The epoch and counter of the last query of each sender that was verified.
     askers: BTreeMap<MemberId, (u64, u32)>,
@@ -84,6 +87,7 @@ impl Link {
             queries: 0,
             member: Member::new(identity, config.timing, secret, epoch),
             credentials,
+            former: None,
             view,
             askers: BTreeMap::new(),
             ownership: Ownership::default(),
@@ -106,6 +110,11 @@ impl Link {
     /// This host as a member.
     pub fn member(&self) -> &Member {
         &self.member
+    }
+
+    /// Whether nothing is served and nothing is left to say.
+    pub(super) fn is_idle(&self) -> bool {
+        self.former.is_none() && self.member.is_idle()
     }
 
     /// The other members.
@@ -146,6 +155,7 @@ impl Link {
             }),
         );
         if state.is_none() {
+            self.end_former();
             self.view.clear();
             self.ownership.stop();
             self.clear_neighbours();
@@ -159,7 +169,7 @@ impl Link {
     }
 
     /// Speaks with another key or certificate from now on; without, as `name`. With another key
-    /// this host is another member, and the one that it was is silent from now on.
+    /// this host is another member, and the one that it was leaves soon after.
     pub(super) fn set_credentials(
         &mut self,
         now: Instant,
@@ -174,9 +184,22 @@ impl Link {
             mtu: known.mtu,
         };
         let identity = identity(self.id, &state, name, credentials.as_deref());
-        self.credentials = credentials;
+        let before = core::mem::replace(&mut self.credentials, credentials);
+        if identity.id != known.id {
+            self.end_former();
+            if self.member.is_active() {
+                self.former = Some(Former::new(now, self.member.clone(), before));
+            }
+        }
         self.member.set_key(now, identity.id, identity.sealing);
         self.stale = true;
+    }
+
+    /// The member that this host was says nothing more.
+    fn end_former(&mut self) {
+        if let Some(former) = self.former.take() {
+            self.member.outlive(&former.member);
+        }
     }
 
     /// Refuses what nobody vouches for from now on, or no longer.
@@ -213,8 +236,11 @@ impl Link {
 
     pub(super) fn leave(&mut self, now: Instant, prefix: Prefix) {
         let others = ownership::ranks(prefix.network(), None, &self.view);
-        self.member
-            .leave(now, prefix, others.iter().any(|other| !other.draining));
+        let successor = others.iter().any(|other| !other.draining);
+        self.member.leave(now, prefix, successor);
+        if let Some(former) = &mut self.former {
+            former.member.leave(now, prefix, successor);
+        }
         self.stale = true;
     }
 
@@ -228,6 +254,7 @@ impl Link {
     pub(super) fn advance(&mut self, now: Instant, random: &mut Random, elsewhere: Elsewhere<'_>) {
         self.member.handle_timeout(now, random);
         self.drain_member(now);
+        self.advance_former(now, random);
         self.view.handle_timeout(now);
         self.advance_routing(now);
         self.drain_view(now, elsewhere);
@@ -255,7 +282,7 @@ impl Link {
             }
         }
         while let Some(request) = self.responder.poll_answer(now) {
-            let ranked = self.ranks(request.target).iter().any(|member| member.own);
+            let ranked = self.rank(request.target).is_some();
             if ranked || self.stands_in(request.target, elsewhere) {
                 self.answer(&request);
             }
@@ -289,6 +316,7 @@ impl Link {
     fn plan(&mut self) {
         self.due = earliest([
             self.member.poll_timeout(),
+            self.former.as_ref().and_then(Former::poll_timeout),
             self.view.poll_timeout(),
             self.ownership.poll_timeout(),
             self.responder.poll_timeout(),
@@ -328,6 +356,41 @@ impl Link {
             };
             self.send(what, message);
         }
+    }
+
+    fn advance_former(&mut self, now: Instant, random: &mut Random) {
+        let Some(mut former) = self.former.take() else {
+            return;
+        };
+        former.handle_timeout(now, random);
+        let member = former.member.identity().id;
+        while let Some(speech) = former.poll_transmit() {
+            let (what, message) = match speech {
+                Speech::Hello(hello) => (What::Hello, Message::Hello { member, hello }),
+                Speech::Statement(statement) => statement_message(member, statement),
+            };
+            let sealed = seal(former.credentials.as_deref(), message);
+            self.send_payload(what, &sealed);
+        }
+        let done = former.is_done();
+        self.former = Some(former);
+        if done {
+            self.end_former();
+        }
+    }
+
+    /// This host's place among those that could act for `target`: the better one of two, as long as
+    /// it is still known by its former key too.
+    fn rank(&self, target: IpAddr) -> Option<usize> {
+        //= docs/spec/trust.md#roll-over
+        //# As long as a host is two members, it MUST answer a request by the better one of its ranks.
+        let place = |own| {
+            let ranks = ownership::ranks(target, own, &self.view);
+            ranks.iter().position(|candidate| candidate.own)
+        };
+        let former = self.former.as_ref().and_then(Former::own);
+        let former = former.and_then(|own| place(Some(own)));
+        place(self.own()).into_iter().chain(former).min()
     }
 
     fn drain_view(&mut self, now: Instant, elsewhere: Elsewhere<'_>) {
@@ -424,23 +487,32 @@ impl Link {
 
     /// One copy on each family that the link has; the receiver drops the second.
     fn send(&mut self, what: What, message: Message) {
+        let sealed = seal(self.credentials.as_deref(), message);
+        self.send_payload(what, &sealed);
+    }
+
+    fn send_payload(&mut self, what: What, payload: &[u8]) {
         let Some(state) = self.state else { return };
-        let payload = match &self.credentials {
-            Some(credentials) => credentials.sign(message),
-            None => message.encode(),
-        };
         //= docs/spec/membership.md#transport
         //# A sender MUST send each message once on each address family that it has an address of on
         //# the link.
         let sources = [state.ipv4.map(IpAddr::from), state.ipv6.map(IpAddr::from)];
         for source in sources.into_iter().flatten() {
             self.frames
-                .push_back((what, frame::message(state.mac, source, &payload)));
+                .push_back((what, frame::message(state.mac, source, payload)));
         }
     }
 
     fn own(&self) -> Option<Own<'_>> {
         own(&self.member)
+    }
+}
+
+/// The payload of a message, signed where there is a key.
+fn seal(credentials: Option<&Credentials>, message: Message) -> Vec<u8> {
+    match credentials {
+        Some(credentials) => credentials.sign(message),
+        None => message.encode(),
     }
 }
 

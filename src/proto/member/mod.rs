@@ -352,6 +352,12 @@ impl Member {
         }
     }
 
+    /// Says nothing from now on that `former`, which was this member, may have said in its place:
+    /// the same id may come back.
+    pub fn outlive(&mut self, former: &Self) {
+        self.counter = self.counter.max(former.counter);
+    }
+
     /// Whether a query would be answered, as far as that is for this member to say.
     ///
     /// # Errors
