@@ -150,8 +150,13 @@ impl Link {
                 let vouched = glance.and_then(|()| host.vouch(now, source, message, signed));
                 let handled = vouched.and_then(|standing| {
                     let standing = standing.as_ref();
-                    self.view
-                        .handle_statement(now, source, *member, statement, standing)
+                    let handled = self
+                        .view
+                        .handle_statement(now, source, *member, statement, standing);
+                    if handled.is_err() && standing.is_some() {
+                        host.trust.regret(message);
+                    }
+                    handled
                 });
                 (super::what(statement), handled)
             }

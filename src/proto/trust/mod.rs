@@ -31,8 +31,9 @@ use crate::time::{Duration, Instant};
 use crate::wire::frame::Mac;
 use crate::wire::{
     Authentication, AuthorityId, Certificate, MemberId, Message, MessageOption, RevocationList,
+    Statement,
 };
-use limiter::{Bucket, Limiter};
+use limiter::{Limiter, Share};
 
 /// Certificates that are remembered as verified.
 const CERTIFICATES: usize = 4096;
@@ -99,7 +100,7 @@ struct Known {
     key: PublicKey,
     /// Where its owner was when it was verified.
     macs: Vec<Mac>,
-    share: Bucket,
+    share: Share,
     used: Instant,
 }
 
@@ -251,60 +252,78 @@ impl Trust {
             admissible(sender, &known.standing)?;
             holds(&self.authorities, wall, &known.standing)?;
             let here = known.macs.contains(&mac);
-            let admitted = if here {
-                self.limiter.admit_known(now, &mut known.share)
-            } else {
-                self.limiter.admit_stranger(now, mac, 1)
-            };
             //= docs/spec/trust.md#checks
             //# A receiver MUST bound how many signatures it checks in a second, for one sender and
             //# for all, and MUST NOT let senders that it has not verified use up what it has for
             //# those that it has.
+            let admitted = match here {
+                true => self.limiter.admits_known(now, &mut known.share),
+                false => self.limiter.admits_stranger(now, mac),
+            };
             if !admitted {
                 return Err(Reason::TooManyChecks);
             }
-            if !signed.is_by(&known.key) {
-                return Err(Reason::BadSignature);
-            }
-            known.used = now;
-            if let Message::Statement { statement, .. } = message {
-                // A query does not say where its sender is, so anybody can have sent it again.
-                if !here {
+            let good = signed.is_by(&known.key);
+            let statement = statement_of(message);
+            match (here, good) {
+                (true, true) => self.limiter.passed(&mut known.share),
+                (true, false) => self.limiter.failed(&mut known.share),
+                (false, true) if statement.is_some() => {
                     known.macs.truncate(MACS - 1);
                     known.macs.insert(0, mac);
                 }
-                known.standing.permits(statement)?;
+                // A query does not say where its sender is, so anybody can have sent it again.
+                (false, _) => self.limiter.wasted(mac),
             }
+            if !good {
+                return Err(Reason::BadSignature);
+            }
+            known.used = now;
+            statement.map_or(Ok(()), |statement| known.standing.permits(statement))?;
             return Ok(known.standing.clone());
         }
         let read = Certificate::decode(certificate).map_err(|_| Reason::BadCertificate)?;
         let standing = Arc::new(Standing::of(&read));
         admissible(sender, &standing)?;
         holds(&self.authorities, wall, &standing)?;
-        if !self.limiter.admit_stranger(now, mac, 2) {
+        if !self.limiter.admits_stranger(now, mac) {
             return Err(Reason::TooManyChecks);
         }
+        let (statement, key) = (statement_of(message), PublicKey::from_bytes(&read.key));
         let authority = &self.authorities[&read.authority].key;
-        if !authority.verifies(&read.signed(), &read.signature) {
-            return Err(Reason::BadCertificate);
+        let key = key.filter(|_| authority.verifies(&read.signed(), &read.signature));
+        let good = key.is_some_and(|key| signed.is_by(&key));
+        if !good || statement.is_none() {
+            self.limiter.wasted(mac);
         }
-        let key = PublicKey::from_bytes(&read.key).ok_or(Reason::BadCertificate)?;
-        if !signed.is_by(&key) {
+        let key = key.ok_or(Reason::BadCertificate)?;
+        if !good {
             return Err(Reason::BadSignature);
         }
-        let stated = matches!(message, Message::Statement { .. });
         let known = Known {
             standing: standing.clone(),
             key,
-            macs: if stated { vec![mac] } else { Vec::new() },
+            macs: statement.map(|_| mac).into_iter().collect(),
             share: self.limiter.share(now),
             used: now,
         };
         self.remember(certificate, known);
-        if let Message::Statement { statement, .. } = message {
-            standing.permits(statement)?;
-        }
+        statement.map_or(Ok(()), |statement| standing.permits(statement))?;
         Ok(standing)
+    }
+
+    /// What was checked and found good came to nothing: it was said before, or to others. Only so
+    /// much of that is looked at.
+    pub fn regret(&mut self, message: &Message) {
+        let options = match message {
+            Message::Statement { statement, .. } => &statement.options,
+            _ => return,
+        };
+        if let Some(MessageOption::Certificate(certificate)) = options.first()
+            && let Some(known) = self.known.get_mut(&certificate[..])
+        {
+            self.limiter.failed(&mut known.share);
+        }
     }
 
     fn remember(&mut self, certificate: &[u8], known: Known) {
@@ -315,6 +334,13 @@ impl Trust {
             }
         }
         self.known.insert(certificate.into(), known);
+    }
+}
+
+fn statement_of(message: &Message) -> Option<&Statement> {
+    match message {
+        Message::Statement { statement, .. } => Some(statement),
+        _ => None,
     }
 }
 
