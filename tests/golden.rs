@@ -454,16 +454,33 @@ fn the_fuzz_corpus_holds_the_golden_packets_and_keeps_the_invariants() {
         }) = Frame::parse(&frame)
         {
             golden::seed("decode", &format!("{name}.message"), payload);
-            let said = step(if source.is_ipv4() { 2 } else { 3 }, payload);
+            let kind = if source.is_ipv4() { 2 } else { 3 };
+            let said = step(kind, payload);
             golden::seed("node", &name, &[&join, &said[..], &pause, &said].concat());
+            // The same words from somebody with a key: after ours, before and after a question.
+            let vouched = [step(kind, payload), pause.clone(), step(kind + 9, payload)].concat();
+            golden::seed(
+                "signed",
+                &name,
+                &[&join, &vouched[..], &pause, &vouched].concat(),
+            );
         } else {
             let seen = step(0, &frame);
             golden::seed("node", &name, &[&join, &seen[..], &pause, &seen].concat());
         }
     }
+    for name in [
+        "certificate-member",
+        "certificate-router",
+        "revocation-list",
+    ] {
+        golden::seed("trust", name, &golden::trust(name));
+    }
     for (target, holds) in [
         ("decode", invariants::decode as fn(&[u8])),
+        ("trust", invariants::trust),
         ("node", invariants::node),
+        ("signed", invariants::signed),
     ] {
         for entry in std::fs::read_dir(golden::corpus(target)).unwrap() {
             holds(&std::fs::read(entry.unwrap().path()).unwrap());

@@ -5,7 +5,8 @@ An encoder of its own: it shares no line with src/wire, so that the two agree on
 follow the specification. Whole Ethernet frames, one file each, hexadecimal spaced by field. They
 tell one story of one member, so that digests, chains and signatures are what a receiver computes.
 
-    tests/golden/generate.py        rewrites tests/golden/*.hex that it made (not linux-*.hex)
+    tests/golden/generate.py        rewrites tests/golden/*.hex that it made (not linux-*.hex),
+                                    and tests/golden/trust/*.hex, which are no frames
 """
 import hashlib
 import ipaddress
@@ -175,6 +176,12 @@ def certificate(key, roles, serial, prefixes=(), limit=0, valid=(EPOCH - DAY, EP
     return b"".join(body) + ed25519.sign(AUTHORITY_KEY, b"hamp certificate 1" + b"".join(body))
 
 
+def revocation(number, serials):
+    body = u(1, 1) + bytes(3) + identity(AUTHORITY_KEY) + u(8, number) + u(8, EPOCH) + u(4, len(serials))
+    body += b"".join(u(8, serial) for serial in serials)
+    return body + ed25519.sign(AUTHORITY_KEY, b"hamp revocation 1" + body)
+
+
 # --- the story ------------------------------------------------------------------------------------
 
 A4, A6, B4 = "198.18.0.1/32", "2001:2:0:1546::1/128", "198.18.0.2/32"
@@ -189,7 +196,7 @@ FIELDS = [
 LATER = [bytes.fromhex("630f10000000006400000bb8") + b"xyz", record(A4, 3000)]
 MANY = [record(f"198.18.1.{number}/32", 3000) for number in range(20)]
 FIRST, SECOND = Chain(b"of generation 1"), Chain(b"of generation 2")
-RENEWED = Chain(b"of generation 1, renewed", base=1024)
+RENEWED = Chain(b"of generation 1, renewed", base=2)
 OTHER = Chain(b"of the others", length=16)
 FIRST_ID = FIRST.id(1, digest(TWO))
 KEYED = Chain(b"of the one with a key", member=identity(MEMBER_KEY))
@@ -203,30 +210,30 @@ GOLDEN = {
     "report-ipv6": ("The same report's copy over IPv6.",
         frame6(message(1, statement(FIRST, 1, 1, 0, digest(TWO)) + full(TWO)))),
     "hello-ipv4": ("A hello of the first report's chain: chain id, index, value.",
-        frame4(message(2, hello(FIRST, FIRST_ID, 7)))),
+        frame4(message(2, hello(FIRST, FIRST_ID, 2)))),
     "hello-ipv6": ("The same hello's copy over IPv6.",
-        frame6(message(2, hello(FIRST, FIRST_ID, 7)))),
+        frame6(message(2, hello(FIRST, FIRST_ID, 2)))),
     "anchor": ("An anchor: a statement without records; it renews the chain and answers a query.",
-        frame4(message(3, statement(RENEWED, 2, 1, 7000, digest(TWO)) + [option(1, NONCE)]))),
+        frame4(message(3, statement(RENEWED, 2, 1, 2500, digest(TWO)) + [option(1, NONCE)]))),
     "report-delta": ("A change: one address more since generation 1.",
-        frame4(message(1, statement(SECOND, 3, 2, 8000, digest(THREE)) + delta(1, [record(B4, 3000)])))),
+        frame4(message(1, statement(SECOND, 3, 2, 3000, digest(THREE)) + delta(1, [record(B4, 3000)])))),
     "report-leave": ("A leave: two of the three addresses with lifetime 0.",
-        frame6(message(1, statement(OTHER, 4, 3, 9000, digest([record(B4, 3000)]))
+        frame6(message(1, statement(OTHER, 4, 3, 3500, digest([record(B4, 3000)]))
             + delta(2, [record(A4, 0), record(A6, 0)])))),
     "report-all-fields": ("A whole prefix, draining, site scope, serial; answers two nonces.",
-        frame4(message(1, statement(OTHER, 5, 4, 10500, digest(FIELDS)) + full(FIELDS)
+        frame4(message(1, statement(OTHER, 5, 4, 4000, digest(FIELDS)) + full(FIELDS)
             + [option(1, NONCE + NONCE[::-1])]))),
     "report-later-version": ("A record family and an option that version 1 does not know.",
-        frame4(message(1, statement(OTHER, 6, 5, 11000, digest(LATER)) + full(LATER)
+        frame4(message(1, statement(OTHER, 6, 5, 4500, digest(LATER)) + full(LATER)
             + [option(0x4000, b"later")]))),
     "report-part-1": ("The first part of a report in two: 12 of 20 addresses.",
-        frame4(message(1, statement(OTHER, 7, 6, 12000, digest(MANY)) + full(MANY[:12], 0, 2)))),
+        frame4(message(1, statement(OTHER, 7, 6, 5000, digest(MANY)) + full(MANY[:12], 0, 2)))),
     "report-part-2": ("Its second part, with the digest of all.",
-        frame4(message(1, statement(OTHER, 8, 6, 12000, digest(MANY)) + full(MANY[12:], 1, 2)))),
+        frame4(message(1, statement(OTHER, 8, 6, 5000, digest(MANY)) + full(MANY[12:], 1, 2)))),
     "report-part-257": ("Part 256, from 0, of 300: part and parts are two bytes each.",
-        frame6(message(1, statement(OTHER, 9, 7, 13000, digest([])) + full(MANY[:1], 256, 300)))),
+        frame6(message(1, statement(OTHER, 9, 7, 5500, digest([])) + full(MANY[:1], 256, 300)))),
     "report-router": ("A router's report: it serves nothing.",
-        frame6(message(1, statement(OTHER, 10, 8, 14000, digest([]), router=True) + full([])))),
+        frame6(message(1, statement(OTHER, 10, 8, 6000, digest([]), router=True) + full([])))),
     "query-everybody": ("A router's query: everybody reports in full within 300 ms.",
         frame4(message(4, query(1, response_ms=300, flags=1, interval_ms=125000), sender=ASKER))),
     "query-one": ("A query to one member, with a nonce to prove the answer fresh.",
@@ -249,12 +256,29 @@ GOLDEN = {
         frame4(message(1, [b"unreadable without knowing the trailer"], authentication=9))),
 }
 
-for name, (what, fields) in GOLDEN.items():
+def write(file, what, fields, source):
     lines, line = [], ""
     for field in filter(None, fields):
         if len(line) + 2 * len(field) > 96:
             lines.append(line.rstrip())
             line = ""
         line += field.hex() + " "
-    text = [f"# {what}", "# Made by generate.py from docs/spec/membership.md."]
-    (HERE / f"{name}.hex").write_text("\n".join(text + [*lines, line.rstrip()]).replace("\n\n", "\n") + "\n")
+    text = [f"# {what}", f"# Made by generate.py from {source}."]
+    file.write_text("\n".join(text + [*lines, line.rstrip()]).replace("\n\n", "\n") + "\n")
+
+
+def pieces(data):
+    return [data[at:at + 32] for at in range(0, len(data), 32)]
+
+
+for name, (what, fields) in GOLDEN.items():
+    write(HERE / f"{name}.hex", what, fields, "docs/spec/membership.md")
+for name, (what, data) in {
+    "authority-key": ("The authority's public key: RFC 8032 §7.1, test 1.", ed25519.public(AUTHORITY_KEY)),
+    "certificate-member": ("The certificate of the key of test 2: a member with four records at most.",
+        MEMBER_CERTIFICATE),
+    "certificate-router": ("The certificate of the key of test 3: a router.", ROUTER_CERTIFICATE),
+    "revocation-list": ("The authority's seventh list: serials 2 (the member's) and 9.",
+        revocation(7, [2, 9])),
+}.items():
+    write(HERE / "trust" / f"{name}.hex", what, pieces(data), "docs/spec/trust.md")

@@ -12,6 +12,11 @@ pub fn read(name: &str) -> Vec<u8> {
     parse(&root().join(format!("tests/golden/{name}.hex")))
 }
 
+/// One golden certificate, list or key, by file name without `.hex`.
+pub fn trust(name: &str) -> Vec<u8> {
+    parse(&root().join(format!("tests/golden/trust/{name}.hex")))
+}
+
 /// All golden frames with their names, in order.
 pub fn all() -> Vec<(String, Vec<u8>)> {
     let directory = std::fs::read_dir(root().join("tests/golden")).unwrap();
