@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use capture::{pcap, pcapng};
-use serde_json::Value;
+use hamp::daemon::trust as files;
+use hamp::wire::frame::{self, Frame};
+use serde_json::{Value, json};
 use support::golden;
 
 fn decode(file: &Path, arguments: &[&str]) -> Output {
@@ -137,5 +139,97 @@ fn what_is_missing_to_listen_is_named() {
         let told = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {told}");
         assert!(told.contains(said), "{arguments:?}: {told}");
+    }
+}
+
+/// The documents of a capture's messages, with these options.
+fn told(name: &str, bytes: &[u8], options: &[&str]) -> Vec<Value> {
+    let file = place(name);
+    std::fs::write(&file, bytes).unwrap();
+    let lines = text(&decode(&file, &[&["--json"], options].concat()));
+    std::fs::remove_file(&file).unwrap();
+    let documents = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    documents.collect()
+}
+
+#[test]
+fn it_says_who_vouches_for_what() {
+    let golden = |name: &str| golden::read(name);
+    let signed = golden("report-signed");
+    let Ok(Frame::Message {
+        mac,
+        source,
+        payload,
+    }) = Frame::parse(&signed)
+    else {
+        panic!("no message")
+    };
+    let mut payload = payload.to_vec();
+    *payload.last_mut().unwrap() ^= 1;
+    let capture = pcap(&[
+        golden("report-signed"),
+        golden("query-signed"),
+        golden("report-ipv4"),
+        golden("hello-signed"),
+        frame::message(mac, source, &payload),
+    ]);
+    let pick = |documents: &[Value], key: &str| -> Vec<Value> {
+        let values = documents.iter().map(|document| document[key].clone());
+        values.collect()
+    };
+    let plain = told("unchecked", &capture, &[]);
+    assert_eq!(
+        pick(&plain, "signature"),
+        [
+            json!("good"),
+            json!("good"),
+            Value::Null,
+            Value::Null,
+            json!("bad")
+        ]
+    );
+    assert_eq!(pick(&plain, "trusted"), vec![Value::Null; 5]);
+    assert_eq!(plain[0]["certificate"]["state"], "valid");
+
+    let (authority, list) = (place("authority"), place("list"));
+    let key = golden::trust("authority-key");
+    files::create(&authority, files::Kind::AuthorityPublicKey, &key).unwrap();
+    let revoked = golden::trust("revocation-list");
+    files::create(&list, files::Kind::RevocationList, &revoked).unwrap();
+    let (authority, list) = (authority.to_str().unwrap(), list.to_str().unwrap());
+    let checked = told("checked", &capture, &["--authority", authority]);
+    assert_eq!(
+        pick(&checked, "trusted"),
+        [
+            json!(true),
+            json!(true),
+            json!(false),
+            Value::Null,
+            json!(false)
+        ]
+    );
+    assert_eq!(checked[2]["doubt"], "unsigned");
+    assert_eq!(checked[4]["doubt"], "bad_signature");
+    let options = ["--authority", authority, "--revoked", list];
+    let revoked = told("revoked", &capture, &options);
+    assert_eq!(revoked[0]["doubt"], "revoked");
+    assert_eq!(revoked[1]["trusted"], true);
+    for document in plain.iter().chain(&checked).chain(&revoked) {
+        schema::check(document).unwrap_or_else(|error| panic!("{error}: {document:#}"));
+    }
+    let file = place("said");
+    std::fs::write(&file, &capture).unwrap();
+    let lines = text(&decode(&file, &options));
+    let mut lines = lines.lines();
+    for end in [", not trusted: revoked", ", signed, trusted"] {
+        let line = lines.next().unwrap();
+        assert!(line.ends_with(end), "{line}");
+    }
+    let wrong = decode(&file, &["--authority", list]);
+    assert_eq!(wrong.status.code(), Some(78), "{wrong:?}");
+    for file in [&file, Path::new(authority), Path::new(list)] {
+        std::fs::remove_file(file).unwrap();
     }
 }

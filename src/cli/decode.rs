@@ -3,6 +3,7 @@
 mod capture;
 mod live;
 mod message;
+mod vouch;
 
 pub use message::tell;
 
@@ -16,8 +17,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::daemon::{Failure, exit};
+use crate::proto::Reason;
 use crate::wire::Message;
 use crate::wire::frame::{Frame, Ignored};
+use vouch::{Authorities, Signature};
 
 /// What to decode, and how to show it.
 #[derive(Debug, clap::Args)]
@@ -29,6 +32,12 @@ pub struct Options {
     /// Listen on this interface instead, until interrupted
     #[arg(long, short, group = "where from", value_name = "NAME")]
     interface: Option<String>,
+    /// Say of each message whether this authority vouches for it; may be given several times
+    #[arg(long, value_name = "FILE")]
+    authority: Vec<PathBuf>,
+    /// What an authority has taken back; may be given several times
+    #[arg(long, value_name = "FILE", requires = "authority")]
+    revoked: Vec<PathBuf>,
     /// End after this many messages
     #[arg(long, short, value_name = "NUMBER")]
     count: Option<u64>,
@@ -51,6 +60,7 @@ struct Captured<'a> {
 /// away is no error.
 pub(super) fn decode(options: &Options, out: &mut impl Write) -> Result<(), Failure> {
     let mut printer = Printer {
+        authorities: Authorities::load(&options.authority, &options.revoked)?,
         options,
         out,
         frames: 0,
@@ -81,6 +91,7 @@ pub(super) fn decode(options: &Options, out: &mut impl Write) -> Result<(), Fail
 
 struct Printer<'a, W> {
     options: &'a Options,
+    authorities: Option<Authorities>,
     out: &'a mut W,
     frames: u64,
     messages: u64,
@@ -94,7 +105,7 @@ impl<W: Write> Printer<'_, W> {
     fn see(&mut self, frame: &Captured<'_>) -> bool {
         self.frames += 1;
         let began = *self.began.get_or_insert(frame.at);
-        if let Some(packet) = Packet::new(self.frames, began, frame) {
+        if let Some(packet) = Packet::new(self.frames, began, frame, self.authorities.as_mut()) {
             self.messages += 1;
             let text = if self.options.json {
                 packet.json()
@@ -119,34 +130,51 @@ struct Packet<'a> {
     mac: String,
     source: Option<IpAddr>,
     message: Result<Message, Cow<'static, str>>,
+    signature: Option<Signature>,
+    /// What the authorities say, where some are given.
+    vouched: Option<Result<(), Reason>>,
 }
 
 impl<'a> Packet<'a> {
     /// `None` for a frame that is not one of ours.
-    fn new(number: u64, began: Duration, captured: &'a Captured<'a>) -> Option<Self> {
+    fn new(
+        number: u64,
+        began: Duration,
+        captured: &'a Captured<'a>,
+        authorities: Option<&mut Authorities>,
+    ) -> Option<Self> {
         let bytes = captured.bytes;
-        let (source, message) = match Frame::parse(bytes) {
-            Ok(Frame::Message {
-                source, payload, ..
-            }) => {
-                let message = Message::decode(payload);
-                (
-                    Some(source),
-                    message.map_err(|error| error.to_string().into()),
-                )
-            }
-            Ok(_) | Err(Ignored::NotOurs) => return None,
-            Err(_) if !is_to_our_port(bytes) => return None,
-            Err(why) => (None, Err(format!("{why:?}").to_lowercase().into())),
-        };
-        Some(Self {
+        let mut packet = Self {
             number,
             since: captured.at.saturating_sub(began),
             captured,
             mac: bytes.get(6..12).map(hex_pairs).unwrap_or_default(),
-            source,
-            message,
-        })
+            source: None,
+            message: Err("".into()),
+            signature: None,
+            vouched: None,
+        };
+        match Frame::parse(bytes) {
+            Ok(Frame::Message {
+                mac,
+                source,
+                payload,
+            }) => {
+                packet.source = Some(source);
+                let message = Message::decode(payload);
+                if let Ok(message) = &message {
+                    packet.signature = Signature::of(message, payload);
+                    packet.vouched = authorities.and_then(|authorities| {
+                        authorities.check(millis(captured.at), mac, message, payload)
+                    });
+                }
+                packet.message = message.map_err(|error| error.to_string().into());
+            }
+            Ok(_) | Err(Ignored::NotOurs) => return None,
+            Err(_) if !is_to_our_port(bytes) => return None,
+            Err(why) => packet.message = Err(format!("{why:?}").to_lowercase().into()),
+        }
+        Some(packet)
     }
 
     fn line(&self) -> String {
@@ -157,10 +185,16 @@ impl<'a> Packet<'a> {
             Ok(message) => format!("{} {}", message.sender(), message::tell(message)),
             Err(why) => format!("not a message: {why}"),
         };
+        let doubt = match (self.vouched, self.signature) {
+            (Some(Ok(())), _) => ", trusted".to_owned(),
+            (Some(Err(why)), _) => format!(", not trusted: {}", why.as_str()),
+            (None, Some(Signature::Bad)) => ", which is wrong".to_owned(),
+            (None, _) => String::new(),
+        };
         let interface = self.captured.interface.map(|name| format!("{name} "));
         let interface = interface.unwrap_or_default();
         format!(
-            "{:10.6} {interface}{source} {what}",
+            "{:10.6} {interface}{source} {what}{doubt}",
             self.since.as_secs_f64()
         )
     }
@@ -179,7 +213,17 @@ impl<'a> Packet<'a> {
         match &self.message {
             Ok(message) => {
                 document["member"] = format!("{:#}", message.sender()).into();
-                merge(&mut document, message::fields(message));
+                merge(
+                    &mut document,
+                    message::fields(message, millis(self.captured.at)),
+                );
+                if let Some(signature) = self.signature {
+                    document["signature"] = signature.as_str().into();
+                }
+                if let Some(vouched) = self.vouched {
+                    document["trusted"] = vouched.is_ok().into();
+                    document["doubt"] = vouched.err().map(Reason::as_str).into();
+                }
             }
             Err(why) => document["error"] = why.as_ref().into(),
         }
@@ -203,6 +247,10 @@ fn merge(document: &mut Value, fields: Value) {
     if let (Value::Object(document), Value::Object(fields)) = (document, fields) {
         document.extend(fields);
     }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn hex_pairs(bytes: &[u8]) -> String {
@@ -230,6 +278,8 @@ mod tests {
         Options {
             file: Some(file.to_owned()),
             interface: None,
+            authority: vec![],
+            revoked: vec![],
             count: None,
             json,
         }

@@ -1,9 +1,9 @@
 //! A message in words and as JSON.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
+use super::millis;
+use crate::cli::trust;
 use crate::daemon::config::shown;
 use crate::wire::{
     Authentication, Certificate, Hello, MemberId, Message, MessageOption, Query, RecordAddress,
@@ -123,8 +123,8 @@ fn tell_certificate(bytes: &[u8]) -> String {
     }
 }
 
-/// The message's keys in a JSON document.
-pub(super) fn fields(message: &Message) -> Value {
+/// The message's keys in a JSON document; it was captured at `at_ms` milliseconds since 1970.
+pub(super) fn fields(message: &Message, at_ms: u64) -> Value {
     match message {
         Message::Statement {
             statement,
@@ -132,7 +132,7 @@ pub(super) fn fields(message: &Message) -> Value {
             ..
         } => {
             let fields = statement_fields(statement);
-            with_extras(fields, &statement.options, authentication)
+            with_extras(fields, at_ms, &statement.options, authentication)
         }
         Message::Hello { hello, .. } => json!({
             "type": "hello",
@@ -144,7 +144,7 @@ pub(super) fn fields(message: &Message) -> Value {
             query,
             authentication,
             ..
-        } => with_extras(query_fields(query), &query.options, authentication),
+        } => with_extras(query_fields(query), at_ms, &query.options, authentication),
         Message::Unknown {
             kind,
             authentication,
@@ -162,6 +162,7 @@ pub(super) fn fields(message: &Message) -> Value {
 /// Adds the options and what vouches for the message.
 fn with_extras(
     mut fields: Value,
+    at_ms: u64,
     options: &[MessageOption],
     authentication: &Authentication,
 ) -> Value {
@@ -169,9 +170,10 @@ fn with_extras(
     for option in options {
         match option {
             MessageOption::Nonces(nonces) => answers.extend(nonces.iter().map(|nonce| hex(nonce))),
-            MessageOption::Certificate(bytes) => {
-                fields["certificate"] = certificate(bytes);
-            }
+            MessageOption::Certificate(bytes) => match Certificate::decode(bytes) {
+                Ok(read) => fields["certificate"] = trust::certificate(&read, at_ms),
+                Err(error) => fields["certificate_error"] = error.to_string().into(),
+            },
             MessageOption::Unknown { kind, value } => {
                 unknown.push(json!({ "kind": kind, "value": hex(value) }));
             }
@@ -184,26 +186,6 @@ fn with_extras(
         Authentication::Ed25519 { .. } => "ed25519".into(),
     };
     fields
-}
-
-fn certificate(bytes: &[u8]) -> Value {
-    let read = match Certificate::decode(bytes) {
-        Ok(read) => read,
-        Err(error) => return json!({ "bytes": bytes.len(), "error": error.to_string() }),
-    };
-    let roles = [(read.roles.member, "member"), (read.roles.router, "router")];
-    let roles = roles.into_iter().filter(|(has, _)| *has);
-    json!({
-        "bytes": bytes.len(),
-        "roles": roles.map(|(_, role)| role).collect::<Vec<_>>(),
-        "serial": read.serial,
-        "authority": hex(&read.authority.0),
-        "key": hex(&read.key),
-        "not_before_ms": read.not_before,
-        "not_after_ms": read.not_after,
-        "record_limit": read.limit,
-        "prefixes": read.prefixes.iter().map(ToString::to_string).collect::<Vec<_>>(),
-    })
 }
 
 fn query_fields(query: &Query) -> Value {
@@ -289,8 +271,4 @@ fn address(address: &RecordAddress) -> String {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -2,6 +2,8 @@
 
 mod show;
 
+pub(super) use show::certificate;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;

@@ -20,8 +20,8 @@ pub(super) fn key(public: &PublicKey, kind: Kind) -> Value {
     })
 }
 
-/// A certificate, as `hamp.certificate/1`.
-pub(super) fn certificate(certificate: &Certificate, now: u64) -> Value {
+/// A certificate, as `hamp.certificate/1`, with its state at `now` in milliseconds since 1970.
+pub(in crate::cli) fn certificate(certificate: &Certificate, now: u64) -> Value {
     let state = if now < certificate.not_before {
         "not yet valid"
     } else if now >= certificate.not_after {
