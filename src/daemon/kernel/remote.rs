@@ -28,7 +28,7 @@ impl Remote {
             .name("remote".to_owned())
             .spawn(move || {
                 loop {
-                    let told = match foreign.next() {
+                    let told = match foreign.wait() {
                         Ok(prefixes) => tell.send(prefixes),
                         Err(error) => {
                             tracing::error!(%error, "routes of others are no longer seen");

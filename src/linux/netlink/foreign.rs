@@ -55,7 +55,7 @@ impl Foreign {
 
     /// The prefixes that others have routes for: at once on the first call, then whenever something
     /// has become of them. Blocks.
-    pub fn next(&mut self) -> io::Result<BTreeSet<Prefix>> {
+    pub fn wait(&mut self) -> io::Result<BTreeSet<Prefix>> {
         if !self.missed {
             while !self.receive()? {}
         }
