@@ -136,6 +136,14 @@ fn members_become_routes_and_leave_no_trace() -> Result<()> {
             "{discard}"
         );
     }
+    let status = report(router, &["status"])?;
+    ensure!(
+        status["roles"] == serde_json::json!(["router"]),
+        "{status:#}"
+    );
+    let told = &status["router"];
+    let routes = (&told["routes"], &told["kernel_routes"], &told["refused"]);
+    ensure!(routes == (&2.into(), &4.into(), &0.into()), "{told:#}");
     for service in SERVICE {
         let client = lab.host("c");
         client.run(&["ping", "-c2", "-W5", service])?.ok()?;

@@ -157,6 +157,22 @@ fn what_stays_in_the_site_is_told_inside_it_only() {
 }
 
 #[test]
+fn for_frr_hamp_itself_is_to_be_set() {
+    let place = Place::new("grouped");
+    let set = "multipath = \"routes\"";
+    for (config, told) in [
+        (BOTH.to_owned(), true),
+        (format!("{BOTH}[router]\n{set}\n"), false),
+    ] {
+        let config = place.write("hamp.toml", &config);
+        let frr = String::from_utf8(export("frr", &config, INSIDE).stdout).unwrap();
+        assert_eq!(frr.contains(set), told, "{frr}");
+        let bird = String::from_utf8(export("bird", &config, INSIDE).stdout).unwrap();
+        assert!(!bird.contains("multipath"), "{bird}");
+    }
+}
+
+#[test]
 fn a_wrong_command_line_says_what_is_wrong() {
     let place = Place::new("wrong");
     let config = place.write("hamp.toml", BOTH);

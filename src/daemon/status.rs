@@ -3,6 +3,7 @@
 //! Every document has `schema`; keys name their unit; versions of a schema only add keys.
 
 mod neighbours;
+mod router;
 mod trust;
 
 use std::collections::BTreeMap;
@@ -38,7 +39,11 @@ pub(super) type Later = BoxFuture<'static, Result<Value, Failure>>;
 pub(super) fn status(daemon: &Daemon, now: Instant) -> Later {
     let node = daemon.node.config();
     let member = daemon.config.member.is_some() || daemon.node.joined().next().is_some();
-    let roles = [("member", member), ("client", node.client)];
+    let roles = [
+        ("member", member),
+        ("client", node.client),
+        ("router", node.router.is_some()),
+    ];
     let links: Vec<Value> = daemon
         .node
         .links()
@@ -73,6 +78,7 @@ pub(super) fn status(daemon: &Daemon, now: Instant) -> Later {
         "down_interfaces": daemon.kernel.down(),
         "connections": 0,
         "trust": trust(daemon, now),
+        "router": router::router(daemon),
         "counters": counters(daemon),
     });
     let (client, neighbours) = (node.client, Neighbours::new(daemon, now));

@@ -6,10 +6,22 @@
 use super::{GLOBAL, Plan, SITE};
 use crate::addr::Prefix;
 
+/// What hamp's own configuration has to be told.
+const GROUPED: [&str; 5] = [
+    "",
+    "In hamp's own configuration, set",
+    "  [router]",
+    "  multipath = \"routes\"",
+    "FRR 8 does not follow a nexthop group that changes, and makes the next hop that left again.",
+];
+
 /// The file.
 pub(super) fn text(plan: &Plan) -> String {
     let place = "/etc/frr/frr.conf, with bgpd=yes in /etc/frr/daemons; `vtysh -C` checks it";
-    let head = plan.head("FRR", place);
+    let mut head = plan.head("FRR", place);
+    if plan.grouped {
+        head.extend(GROUPED.map(str::to_owned));
+    }
     let mut lines: Vec<String> = head.iter().map(|line| format!("! {line}")).collect();
     lines.push("!\nfrr defaults traditional\nlog syslog informational".into());
     for v6 in [false, true] {

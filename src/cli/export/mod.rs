@@ -114,6 +114,8 @@ struct Plan<'a> {
     neighbours: &'a [Neighbour],
     /// hamp's interfaces, if their networks are told too.
     links: Vec<String>,
+    /// Routes share nexthop groups.
+    grouped: bool,
     /// The command line that writes it again.
     again: String,
 }
@@ -156,6 +158,7 @@ impl Arguments {
             own_as: self.own_as,
             neighbours: &self.neighbor,
             links,
+            grouped: config.router().is_none_or(|r| r.multipath.is_grouped()),
             again: self.again(),
         };
         Ok(match self.daemon {

@@ -43,8 +43,6 @@ type Wish = (u32, Vec<(Hop, Option<[u8; 6]>)>);
 /// What has become of the routes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Told {
-    /// Prefixes with a route that is wanted.
-    pub wanted: usize,
     /// Routes that are there, the discarding ones included.
     pub installed: usize,
     /// Nexthop groups that they share.
@@ -126,9 +124,10 @@ impl Kernel {
         std::mem::replace(&mut self.verified, verified) != verified
     }
 
-    /// How the routes stand; `None`: this is no router.
-    pub fn routes(&self) -> Option<Told> {
-        self.routes.as_ref().map(Routes::told)
+    /// How routes with several hops are in the kernel, and how they stand; `None`: this is no router.
+    pub fn routes(&self) -> Option<(Multipath, Told)> {
+        let routes = self.routes.as_ref()?;
+        Some((routes.multipath, routes.told()))
     }
 
     /// Whether this router answers for members elsewhere on the link of this name.
@@ -155,6 +154,7 @@ pub struct Routes {
     /// Wishes that are not in the inbox yet.
     wishes: BTreeMap<Prefix, Wish>,
     thread: JoinHandle<Result<(), String>>,
+    /// How routes with several hops are put into the kernel.
     multipath: Multipath,
 }
 
@@ -199,11 +199,6 @@ impl Routes {
             thread,
             multipath,
         })
-    }
-
-    /// How routes with several hops are put into the kernel.
-    pub fn multipath(&self) -> Multipath {
-        self.multipath
     }
 
     /// Wants a route (none without hops) with the next [`Routes::commit`].
@@ -377,7 +372,6 @@ impl Worker {
         if refused > 0 || self.again.is_none() {
             (told.refused, told.refusals) = (refused, refusals);
         }
-        told.wanted = self.fib.wanted();
         told.installed = self.fib.installed();
         told.groups = self.fib.groups();
         told.stale = self.fib.stale();
