@@ -12,6 +12,7 @@ use crate::wire::{Authentication, Certificate, Message, MessageOption};
 /// All signatures of a capture are checked, however many there are.
 const LIMITS: CheckLimits = CheckLimits {
     known: u32::MAX,
+    failed: u32::MAX,
     strangers: u32::MAX,
 };
 
