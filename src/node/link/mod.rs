@@ -236,7 +236,9 @@ impl Link {
 
     pub(super) fn leave(&mut self, now: Instant, prefix: Prefix) {
         let others = ownership::ranks(prefix.network(), None, &self.view);
-        let successor = others.iter().any(|other| !other.draining);
+        // A router may know a member elsewhere, and has told others of this one.
+        let routed = self.view.peers().any(|(_, peer)| peer.is_router());
+        let successor = routed || others.iter().any(|other| !other.draining);
         self.member.leave(now, prefix, successor);
         if let Some(former) = &mut self.former {
             former.member.leave(now, prefix, successor);

@@ -283,8 +283,8 @@ impl Member {
             ..record
         };
         //= docs/spec/membership.md#the-member
-        //# A member that leaves while another serves the prefix MUST mark the record as draining,
-        //# serve on for 1 s, and only then withdraw it.
+        //# A member that leaves while another serves the prefix, or while a router is on the link,
+        //# MUST mark the record as draining, serve on for 1 s, and only then withdraw it.
         if self.phase == Phase::Active && successor {
             if let Entry::Vacant(entry) = self.draining.entry(prefix) {
                 entry.insert(now + DRAIN);
