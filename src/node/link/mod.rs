@@ -412,7 +412,9 @@ impl Link {
                     .filter(mine)
                     .flat_map(|p| ownership::targets(*p, asked()))
                     .collect();
-                // What a forwarder takes over is in nobody's cache unless it was asked for.
+                //= docs/spec/router.md#proxy
+                //# When the last member of an address on the link is gone, the forwarder MUST announce
+                //# the address as a member of rank 1 does, if a host has asked for it.
                 let served = |target: &IpAddr| event.before.longest_match(*target).is_some();
                 let stands_in = |target: &IpAddr| self.stands_in(*target, elsewhere);
                 targets.extend(asked().filter(served).filter(stands_in));

@@ -127,8 +127,8 @@ impl Routing {
             return;
         }
         //= docs/spec/router.md#recovery
-        //# Recovery MUST NOT end before a dead time of the router has passed, nor while a question is
-        //# unanswered or a report incomplete, and MUST end after 60 s.
+        //# Recovery MUST NOT end before a dead time of the router has passed, nor while a question for
+        //# records is unanswered or a report incomplete, and MUST end after 60 s.
         let complete = now >= self.started + dead_time && view.is_complete(now, ANSWER_TIME);
         if complete || now >= self.started + RECOVERY_LIMIT {
             self.recovered = true;
@@ -231,6 +231,8 @@ impl Link {
     /// are members elsewhere.
     pub(super) fn stands_in(&self, target: IpAddr, elsewhere: Elsewhere<'_>) -> bool {
         let routing = self.routing.as_ref().filter(|routing| routing.proxy);
+        //= docs/spec/router.md#proxy
+        //# A router that is not the forwarder MUST NOT answer for members elsewhere.
         let forwarder = routing.and_then(|r| r.election.forwarder(Family::of(target)));
         forwarder.is_some_and(|forwarder| forwarder.own) && elsewhere.holds(self.id, target)
     }

@@ -192,6 +192,8 @@ impl Member {
         &self.identity
     }
 
+    //= docs/spec/router.md#routers
+    //# A router MUST send statements and hellos on its links though it serves nothing.
     /// Speaks as a router of the link from now on, or no longer. A router lives and says so even
     /// when it serves nothing.
     ///

@@ -74,7 +74,7 @@ pub struct Route {
     pub prefix: Prefix,
     /// How far it may be carried: as far as that of its next hops that may go least far.
     pub scope: Scope,
-    /// All of the next hops are about to leave.
+    /// Whether all its next hops are about to stop serving, so that any other route is better.
     pub draining: bool,
     /// The next hops, in ascending order; none when there is no route any more.
     pub hops: Arc<[Hop]>,
@@ -202,6 +202,9 @@ impl Router {
 
     /// This host slept and has heard nobody on the link: routes stay until [`Self::sweep`], or until
     /// members say otherwise.
+    //= docs/spec/router.md#recovery
+    //# A router that finds that it slept for its dead time MUST keep its routes until members say
+    //# otherwise or recovery ends.
     pub fn doubt_link(&mut self, link: LinkId) {
         for key in self.on_link(link) {
             if let Some(holder) = self.holders.get_mut(&key) {
@@ -213,6 +216,8 @@ impl Router {
     /// Recovery has ended: members that were not heard since [`Self::doubt_link`] are gone.
     pub fn sweep(&mut self, link: LinkId) {
         for key in self.on_link(link) {
+            //= docs/spec/router.md#recovery
+            //# Members that were not heard when recovery ends MUST be taken out of the table.
             if self.holders.get(&key).is_some_and(|holder| holder.stale) {
                 self.forget(key.0, key.1);
             }
@@ -319,6 +324,8 @@ impl Router {
         self.refusing = self.holders.values().any(|holder| holder.refused);
     }
 
+    //= docs/spec/router.md#the-table
+    //# A router MUST take out the records of a member that is dead or has left.
     fn forget(&mut self, link: LinkId, id: MemberId) {
         let Some(holder) = self.holders.get_mut(&(link, id)) else {
             return;

@@ -49,6 +49,12 @@ struct Entry {
 }
 
 impl Entry {
+    /// Whether both are the same to those who are told of routes.
+    fn looks_like(&self, other: &Self) -> bool {
+        let about = |entry: &Self| (entry.scope(), entry.is_draining());
+        about(self) == about(other) && self.hops == other.hops
+    }
+
     fn scope(&self) -> Scope {
         //= docs/spec/router.md#routes
         //# A route MUST NOT have a wider scope than the record of any of its next hops.
@@ -157,7 +163,7 @@ impl Routes {
             }
             match near.next_if(|next| *next.0 == prefix) {
                 Some((_, entry)) => {
-                    let (hops, told) = (entry.hops.clone(), (entry.scope(), entry.is_draining()));
+                    let before = entry.clone();
                     if sets.change(entry, &change, *limit) {
                         match sets.choose(all(prefix), &entry.hops, *limit) {
                             Some(chosen) => *entry = chosen,
@@ -167,9 +173,7 @@ impl Routes {
                             }
                         }
                     }
-                    if gone.last() != Some(&prefix)
-                        && ((entry.scope(), entry.is_draining()) != told || entry.hops != hops)
-                    {
+                    if gone.last() != Some(&prefix) && !entry.looks_like(&before) {
                         tell(prefix, Some(entry));
                     }
                 }
