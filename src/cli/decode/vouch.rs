@@ -14,7 +14,6 @@ const LIMITS: CheckLimits = CheckLimits {
     known: u32::MAX,
     failed: u32::MAX,
     strangers: u32::MAX,
-    failed: u32::MAX,
 };
 
 /// What is known of the signature of a message.
