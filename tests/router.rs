@@ -42,6 +42,10 @@ fn main() -> ExitCode {
             "it_stands_in_for_members_elsewhere",
             it_stands_in_for_members_elsewhere,
         ),
+        (
+            "entries_of_verified_hops_are_permanent",
+            entries_of_verified_hops_are_permanent,
+        ),
     ])
 }
 
@@ -264,4 +268,60 @@ fn it_stands_in_for_members_elsewhere() -> Result<()> {
     let entry = client.sh("ip neigh show 198.18.78.5")?;
     ensure!(!entry.contains("lladdr"), "nobody has this one: {entry}");
     Ok(())
+}
+
+/// In enforce mode the hops' neighbour entries are ours and permanent, and only then.
+fn entries_of_verified_hops_are_permanent() -> Result<()> {
+    let lab = lab("")?;
+    let router = lab.host("r");
+    router.sh("mkdir -p /tmp/keys && cd /tmp/keys && hamp authority new authority.key")?;
+    for name in ["r", "m1", "m2"] {
+        let role = if name == "r" { "router" } else { "member" };
+        let host = lab.host(name);
+        router.sh(&format!(
+            "cd /tmp/keys && hamp key new {name}.key && hamp authority certify \
+             --authority authority.key --key {name}.pub -o {name}.cert --role {role} \
+             --prefix 198.18.0.0/16 --prefix 2001:2:0:1546::/112"
+        ))?;
+        for file in [
+            "authority.pub".to_owned(),
+            format!("{name}.key"),
+            format!("{name}.cert"),
+        ] {
+            let text = router.read(&format!("/tmp/keys/{file}"))?;
+            host.write(&format!("/tmp/trust/{file}"), &text)?;
+        }
+        let part = if name == "r" { "[router]\n" } else { MEMBER };
+        let text = format!(
+            "{NODE}{part}[trust]\nmode = \"enforce\"\nauthorities = [\"authority.pub\"]\n\
+             key = \"{name}.key\"\ncertificate = \"{name}.cert\"\n"
+        );
+        host.write("/tmp/trust/hamp.toml", &text)?;
+        host.sh("chmod 600 /tmp/trust/*.key")?;
+    }
+    let run = ["hamp", "run", "--config", "/tmp/trust/hamp.toml"];
+    let daemons = ["r", "m1", "m2"].map(|name| lab.host(name).spawn("hamp", &run));
+    let _daemons: Vec<_> = daemons.into_iter().collect::<Result<_>>()?;
+    routed(router, 2)?;
+    let permanent = |count: usize| {
+        wait::until_ok(&format!("{count} permanent entries"), LIMIT, || {
+            let shown = router.sh("ip neigh show nud permanent")?;
+            ensure!(shown.matches("proto 154").count() == count, "{shown}");
+            Ok(())
+        })
+    };
+    permanent(4)?;
+    for member in ["m1", "m2"] {
+        let mac = testbed::lab::mac_text(lab.host(member).interfaces()[0].mac);
+        let entries = router.sh("ip neigh show nud permanent")?;
+        ensure!(
+            entries.matches(&mac).count() == 2,
+            "{member} at {mac}: {entries}"
+        );
+    }
+    router.sh("hamp trust off")?;
+    permanent(0)?;
+    routed(router, 2)?;
+    router.sh("hamp trust enforce")?;
+    permanent(4)
 }
