@@ -1,13 +1,14 @@
 //! Hosts with keys on one link, in virtual time: whom they believe, and until when.
 
 mod net;
+mod support;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use hamp::node::{Change, Config, Event, JoinOptions, Node};
 use hamp::proto::Reason;
-use hamp::proto::trust::{Credentials, Mode, SecretKey};
+use hamp::proto::trust::{CheckLimits, Credentials, Mode, PublicKey, SecretKey, Signed, Trust};
 use hamp::time::Instant;
 use hamp::wire::frame::{self, Frame};
 use hamp::wire::{
@@ -15,6 +16,7 @@ use hamp::wire::{
     RevocationList, Roles,
 };
 use net::{LINK, Net, V4, V6, host_state};
+use support::golden;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLI: Duration = Duration::from_millis(1);
@@ -512,5 +514,86 @@ fn a_key_is_rolled_over_without_a_request_lost() {
             let answers = sent.iter().filter(|sent| sent.frame[..6] == mac).count();
             assert_eq!(answers, 1, "{mode:?} host {roller}: {mac:x?}");
         }
+    }
+}
+
+/// Everything of a flood is let in as fast as it comes, in no time.
+#[test]
+fn a_flood_in_a_members_name_costs_a_bounded_number_of_checks_and_no_member() {
+    let mut net = trusted_link(10, 2, Mode::Enforce);
+    let victim = certified(1, |_| {});
+    let statement = net.messages_since(Instant::ZERO).into_iter().rev();
+    let statement = statement
+        .into_iter()
+        .find_map(|(_, _, message)| match message {
+            Message::Statement {
+                member,
+                mut statement,
+                ..
+            } if member == victim.member() => {
+                statement.counter += 1_000;
+                statement.options.clear();
+                Some(statement)
+            }
+            _ => None,
+        });
+    let forged = Message::Statement {
+        member: victim.member(),
+        statement: statement.unwrap(),
+        authentication: Authentication::None,
+    };
+    let mut payload = victim.sign(forged);
+    let state = host_state(1);
+    for n in 0..20_000u32 {
+        // Another signature each time, from the victim's own addresses.
+        let end = payload.len() - 4;
+        payload[end..].copy_from_slice(&n.to_be_bytes());
+        let frame = frame::message(state.mac, state.ipv4.unwrap().into(), &payload);
+        net.act(2, |node, now| node.handle_frame(now, LINK, &frame, false));
+    }
+    let limits = CheckLimits::default();
+    assert_eq!(
+        net.ignored(2, Reason::BadSignature),
+        u64::from(limits.failed)
+    );
+    assert_eq!(
+        net.ignored(2, Reason::TooManyChecks),
+        20_000 - u64::from(limits.failed)
+    );
+    // What others say counts at once, and what the victim says a little later.
+    net.join(1, "198.18.0.2/32");
+    net.join(0, "198.18.0.3/32");
+    net.run_for(2 * SECOND);
+    let records: Vec<_> = net
+        .link(2)
+        .peers()
+        .map(|(_, peer)| peer.records().len())
+        .collect();
+    assert_eq!(records, [3, 3]);
+}
+
+//= docs/spec/trust.md#certificate
+//= type=test
+//# The signature MUST be the authority's, over "hamp certificate 1" and all bytes before the
+//# signature.
+#[test]
+fn what_another_implementation_signs_is_believed() {
+    // RFC 8032 §7.1, test 1: the authority of tests/golden/generate.py.
+    let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    let key: Vec<u8> = (0..32)
+        .map(|at| u8::from_str_radix(&key[2 * at..2 * at + 2], 16).unwrap())
+        .collect();
+    let authority = PublicKey::from_bytes(key.as_slice().try_into().unwrap()).unwrap();
+    let mut trust = Trust::new(Mode::Enforce, [authority], CheckLimits::default());
+    let now = Instant::from_millis(1_000);
+    trust.set_wall(now, 1_795_176_000_000);
+    for name in ["report-signed", "anchor-signed", "query-signed"] {
+        let frame = golden::read(name);
+        let Ok(Frame::Message { mac, payload, .. }) = Frame::parse(&frame) else {
+            panic!("{name}");
+        };
+        let message = Message::decode(payload).unwrap();
+        let standing = trust.check(now, mac, &message, Some(&Signed::new(payload)));
+        assert_eq!(standing.unwrap().member, message.sender(), "{name}");
     }
 }
