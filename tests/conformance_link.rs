@@ -9,8 +9,9 @@ use std::time::Duration;
 use hamp::addr::Prefix;
 use hamp::node::{Event, JoinOptions};
 use hamp::proto::Reason;
-use hamp::wire::MemberId;
+use hamp::proto::record_set::RecordSet;
 use hamp::wire::frame;
+use hamp::wire::{Authentication, ChainParameters, MemberId, Message, Statement, StatementKind};
 use net::{LATENCY, LINK, Net, V4, V6, host_state, ip};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -290,4 +291,65 @@ fn an_entry_of_the_last_member_goes_with_it() {
             .iter()
             .any(|(_, host, event)| removed(*host, event))
     );
+}
+
+#[test]
+fn where_no_member_is_a_router_answers_and_nobody_else() {
+    let mut net = Net::new(8);
+    let client = net.add(100, SECOND, true);
+    net.run_for(SECOND);
+    let (router, other) = (host_state(0xfe), host_state(0x66));
+    let message = Message::Statement {
+        member: MemberId([7; 16]),
+        statement: Statement {
+            kind: StatementKind::Full { part: 0, parts: 1 },
+            interface: 1,
+            epoch: 1,
+            counter: 1,
+            time: Duration::ZERO,
+            generation: 1,
+            digest: RecordSet::default().digest(),
+            ipv4: router.ipv4,
+            ipv6: router.ipv6,
+            mac: router.mac,
+            router: true,
+            hello_interval: SECOND,
+            dead_hellos: 3,
+            chain: ChainParameters {
+                end: [0; 16],
+                base: 0,
+                length: 1024,
+            },
+            records: Vec::new(),
+            options: Vec::new(),
+        },
+        authentication: Authentication::None,
+    };
+    let source = router.ipv4.unwrap().into();
+    net.inject(&frame::message(router.mac, source, &message.encode()));
+    net.kernel_asks(client, V4);
+    net.run_for(10 * MILLI);
+    let question = frame::Request {
+        mac: host_state(100).mac,
+        source: host_state(100).ipv4.unwrap().into(),
+        target: ip(V4),
+        destination: frame::BROADCAST,
+    };
+    for state in [other, router] {
+        net.inject(&frame::answer(&question, state.mac, state.ipv6).unwrap());
+    }
+    net.run_for(10 * MILLI);
+    //= docs/spec/link.md#a-client-s-entries
+    //= type=test
+    //# A client that knows no member for the target on the link MUST take the link's routers for
+    //# members for it.
+    assert_eq!(net.ignored(client, Reason::ForeignAnswer), 1);
+    let entries: Vec<_> = net.link(client).neighbours().collect();
+    assert_eq!(entries.len(), 1);
+    assert_eq!((entries[0].0, entries[0].1.mac), (ip(V4), router.mac));
+    // It stays as long as the router lives.
+    net.run_for(2 * SECOND);
+    assert_eq!(net.link(client).neighbours().count(), 1);
+    net.run_for(2 * SECOND);
+    assert_eq!(net.link(client).neighbours().count(), 0);
 }

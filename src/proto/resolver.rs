@@ -3,13 +3,14 @@
 //! The kernel asks for an address, the first answer of a known member for it is installed, and
 //! the entry then lives as long as that member does, 60 s at most however busy it is (RFC 1546:
 //! "around 1 minute"). When the member dies, drains or leaves, the entry moves to the next one at
-//! once. Answers of anybody else are recognised and not used.
+//! once. Answers of anybody else are recognised and not used. On a link without members it is the
+//! router's answer that counts.
 
 use core::net::IpAddr;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::Reason;
-use super::ownership;
+use super::ownership::{self, Candidate};
 use super::view::View;
 use crate::time::{Duration, Instant};
 use crate::wire::MemberId;
@@ -50,6 +51,45 @@ pub struct Install {
     pub target: IpAddr,
     /// Its entry, reachable.
     pub mac: Option<Mac>,
+}
+
+/// Who may answer for an address.
+struct Ways<'a> {
+    members: Vec<Candidate>,
+    view: &'a View,
+}
+
+impl<'a> Ways<'a> {
+    fn to(target: IpAddr, view: &'a View) -> Self {
+        let members = ownership::ranks(target, None, view);
+        Self { members, view }
+    }
+
+    /// Routers, where no member is known.
+    //= docs/spec/link.md#a-client-s-entries
+    //# A client that knows no member for the target on the link MUST take the link's routers for
+    //# members for it.
+    fn routers(&self) -> impl Iterator<Item = (MemberId, Mac)> {
+        let all = self.view.peers().filter(|_| self.members.is_empty());
+        let routers = all.filter(|(_, peer)| peer.is_router());
+        routers.map(|(id, peer)| (id, peer.mac()))
+    }
+
+    /// Who has this link-layer address.
+    fn at(&self, mac: Mac) -> Option<MemberId> {
+        let members = self.members.iter().map(|c| (c.id, c.mac));
+        let mut all = members.chain(self.routers());
+        all.find_map(|(id, at)| (at == mac).then_some(id))
+    }
+
+    /// Whether an entry leads to one that is still to be used.
+    fn stays(&self, entry: &Entry) -> bool {
+        let same = |c: &&Candidate| c.id == entry.member && c.mac == entry.mac;
+        match self.members.iter().find(same) {
+            Some(member) => !member.draining || self.members[0].draining,
+            None => self.routers().any(|way| way == (entry.member, entry.mac)),
+        }
+    }
 }
 
 /// The resolver of one link.
@@ -97,11 +137,8 @@ impl Resolver {
         view: &View,
     ) -> Result<(), Reason> {
         let stated = answer.stated.unwrap_or(answer.mac);
-        let candidates = ownership::ranks(answer.target, None, view);
-        let member = candidates
-            .iter()
-            .find(|c| c.mac == stated && c.mac == answer.mac);
-        let Some(member) = member else {
+        let ways = Ways::to(answer.target, view);
+        let Some(member) = ways.at(stated).filter(|_| stated == answer.mac) else {
             //= docs/spec/link.md#a-client-s-entries
             //# A client MUST use the first answer that comes from a known member for the target,
             //# and no answer of anybody else.
@@ -118,7 +155,7 @@ impl Resolver {
         if self.entries.len() >= MAX_ENTRIES {
             return Err(Reason::TableFull);
         }
-        self.install(now, answer.target, member.id, member.mac);
+        self.install(now, answer.target, member, stated);
         Ok(())
     }
 
@@ -130,18 +167,14 @@ impl Resolver {
             let Some(entry) = self.entries.get_mut(&target) else {
                 continue;
             };
-            let candidates = ownership::ranks(target, None, view);
-            let member = candidates
-                .iter()
-                .find(|c| c.id == entry.member && c.mac == entry.mac);
-            let first = candidates.first();
+            let ways = Ways::to(target, view);
+            let stays = ways.stays(entry);
+            let first = ways.members.first();
             //= docs/spec/link.md#a-client-s-entries
             //# An entry MUST NOT live for longer than 60 s, however busy it is.
             if now >= entry.ends_at() {
                 self.remove(target);
-            } else if let Some(member) = member
-                && (!member.draining || first.is_some_and(|first| first.draining))
-            {
+            } else if stays {
                 if now >= entry.confirm_at {
                     entry.confirm_at = now + CONFIRM_INTERVAL;
                     self.installs.push_back(Install {
