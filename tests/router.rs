@@ -46,6 +46,10 @@ fn main() -> ExitCode {
             "entries_of_verified_hops_are_permanent",
             entries_of_verified_hops_are_permanent,
         ),
+        (
+            "a_route_to_leaving_members_is_behind_all_others",
+            a_route_to_leaving_members_is_behind_all_others,
+        ),
     ])
 }
 
@@ -324,4 +328,46 @@ fn entries_of_verified_hops_are_permanent() -> Result<()> {
     routed(router, 2)?;
     router.sh("hamp trust enforce")?;
     permanent(4)
+}
+
+/// When the last member here leaves, those elsewhere are taken while it still serves.
+fn a_route_to_leaving_members_is_behind_all_others() -> Result<()> {
+    let lab = lab("")?;
+    let (router, member) = (lab.host("r"), lab.host("m1"));
+    for host in ["r", "m1"] {
+        lab.start_host(host)?;
+    }
+    routed(router, 1)?;
+    let monitor = router.spawn("monitor", &["ip", "monitor", "route"])?;
+    // What a routing daemon would learn, and install with its usual metric.
+    let elsewhere = "198.18.0.1 via 10.2.0.12 dev eth0 proto bird metric 32";
+    router.sh(&format!("ip route add {elsewhere}"))?;
+    wait::until_ok("the monitor listens", LIMIT, || {
+        let seen = router.read(monitor.log())?;
+        if !seen.contains("proto bird") {
+            router.sh(&format!("ip route replace {elsewhere}"))?;
+        }
+        ensure!(seen.contains("proto bird"), "{seen}");
+        Ok(())
+    })?;
+    let before = router.sh("ip route get 198.18.0.1")?;
+    ensure!(before.contains("via 10.2.0.11"), "{before}");
+    member.sh("hamp leave 198.18.0.1")?;
+    wait::until_ok("the route is gone", LIMIT, || {
+        let shown = router.sh("ip route show 198.18.0.1 proto 154")?;
+        ensure!(shown.is_empty(), "{shown}");
+        Ok(())
+    })?;
+    let after = router.sh("ip route get 198.18.0.1")?;
+    ensure!(after.contains("via 10.2.0.12"), "{after}");
+    wait::until_ok("it was behind all others in between", LIMIT, || {
+        let seen = router.read(monitor.log())?;
+        let at = |text: &str| seen.lines().position(|line| line.contains(text));
+        let made = at("198.18.0.1 ").and(at("metric 4261412881"));
+        let removed = seen.lines().position(|line| {
+            line.starts_with("Deleted 198.18.0.1 ") && line.contains("metric 4261412881")
+        });
+        ensure!(made.is_some() && made < removed, "{seen}");
+        Ok(())
+    })
 }
