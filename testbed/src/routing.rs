@@ -17,7 +17,8 @@ use crate::{Host, Process, wait};
 const START: Duration = Duration::from_secs(10);
 /// Where FRR's configuration is in a host; `/etc` is the machine's.
 const FRR: &str = "/run/frr";
-/// FRR's daemons that a router with BGP has, in the order they start; the second came with FRR 10.
+/// FRR's daemons that a router with BGP has, in the order they start. The second came with FRR 10, the
+/// third is for static routes.
 const FRR_DAEMONS: [&str; 4] = ["zebra", "mgmtd", "staticd", "bgpd"];
 
 /// Fails with the remedy if BIRD or FRR is not installed.
@@ -80,7 +81,7 @@ pub fn ask_bird(host: &Host, command: &str) -> Result<String> {
     host.run(&argv)?.ok()
 }
 
-/// FRR in a host: zebra, staticd and bgpd; end when it is dropped.
+/// FRR in a host: zebra, bgpd, and staticd where there are static routes; end when it is dropped.
 #[derive(Debug)]
 pub struct Frr {
     daemons: Vec<Process>,
@@ -98,7 +99,12 @@ impl Frr {
         vtysh(host, &["-C"]).context("configuration of FRR")?;
         let mut daemons = Vec::new();
         for name in FRR_DAEMONS {
-            if name == "mgmtd" && program(name).is_none() {
+            let wanted = match name {
+                "mgmtd" => program(name).is_some(),
+                "staticd" => configuration.lines().any(is_static_route),
+                _ => true,
+            };
+            if !wanted {
                 continue;
             }
             // Whoever it becomes must be in the group frrvty, and user 0 is in a host.
@@ -135,6 +141,13 @@ impl Frr {
     pub fn processes(&self) -> &[Process] {
         &self.daemons
     }
+}
+
+/// Whether a line of a configuration is a static route.
+fn is_static_route(line: &str) -> bool {
+    ["ip route ", "ipv6 route "]
+        .iter()
+        .any(|words| line.trim_start().starts_with(words))
 }
 
 /// What the host's FRR says to a command of `vtysh`.

@@ -1,8 +1,10 @@
 //! The labs that `hamp-lab run` knows.
 
+mod campus;
 mod course;
 pub mod first_link;
 mod hands;
+mod services;
 mod words;
 
 use std::path::PathBuf;
@@ -27,9 +29,11 @@ pub struct Scenario {
     pub run: fn(&Options) -> Result<Story>,
 }
 
-/// All of them: the first link, then the course.
+/// All of them: the first link, the network around it, then the course.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    [&first_link::LAB].into_iter().chain(course::ALL)
+    [&first_link::LAB, &campus::LAB]
+        .into_iter()
+        .chain(course::ALL)
 }
 
 /// How a scenario is to be run.

@@ -11,7 +11,7 @@
 //! While both ask at a steady rate, the member that answers leaves, is killed with its servers, is
 //! killed alone, freezes, and has its cable pulled; each time it comes back.
 //!
-//! Files: `services` the servers and programs, `hold` connections that stay open, `inject` segments
+//! Files: `hold` connections that stay open, `inject` segments
 //! by hand, `round` the story, `analysis` from all that to figures and checks, `view` what a person
 //! sees.
 
@@ -19,7 +19,6 @@ mod analysis;
 mod hold;
 mod inject;
 mod round;
-mod services;
 mod view;
 
 use std::collections::BTreeMap;

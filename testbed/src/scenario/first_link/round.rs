@@ -17,13 +17,13 @@ use nix::sys::signal::Signal;
 
 use super::hold;
 use super::inject;
-use super::services::{self, Servers};
 use super::view::View;
 use super::{A4, A6, DEAD_HELLOS, MEMBERS, window};
 use crate::capture::{Capture, Stamp};
 use crate::lab::HAMP;
 use crate::load::{Ended, Load, Service, Stream};
 use crate::report::{self, Kind, Mark, Program, Request};
+use crate::scenario::services::{self, Servers};
 use crate::scenario::{Options, hands};
 use crate::{Host, Lab, Process, Topology, wait};
 

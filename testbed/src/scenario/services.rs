@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{A4, A6};
+use super::first_link::{A4, A6};
 use crate::report::Program;
 use crate::{Host, Process, enter, wait};
 
