@@ -69,6 +69,36 @@ pub(super) fn status(status: &Value) -> String {
         status["hello_ms"],
         status["dead_ms"],
     );
+    let router = &status["router"];
+    if !router.is_null() {
+        text += &format!(
+            "router   {} memberships, {} routes, {} in the kernel, {} stale, {} refused{}\n",
+            router["memberships"],
+            router["routes"],
+            router["kernel_routes"],
+            router["stale"],
+            router["refused"],
+            if router["recovered"] == true {
+                ""
+            } else {
+                "; recovering"
+            },
+        );
+    }
+    for (family, on) in router["forwarding"].as_object().into_iter().flatten() {
+        if on == false {
+            text += &format!("router   its kernel forwards no {family}\n");
+        }
+    }
+    let (mode, own) = (cell(&status["trust"]["mode"]), &status["trust"]["own"]);
+    text += &match own["ends_in_ms"].as_u64() {
+        Some(0) => format!("trust    {mode}; the certificate HAS ENDED\n"),
+        Some(_) => format!(
+            "trust    {mode}; certificate ends in {}\n",
+            span(&own["ends_in_ms"])
+        ),
+        None => format!("trust    {mode}\n"),
+    };
     for (what, key) in [("absent", "absent_interfaces"), ("down", "down_interfaces")] {
         if list(&status[key]).next().is_some() {
             text += &format!("{what:8} {}\n", words(&status[key]));
@@ -90,6 +120,7 @@ pub(super) fn status(status: &Value) -> String {
         ["LINK", "STATE", "ID", "PHASE", "IPV4", "IPV6"],
         &rows,
     ));
+    text += &section(router_table(&status["links"]));
     text += &section(member_table(&status["links"]));
     let links = list(&status["links"]);
     text += &section(neighbour_table(
@@ -111,6 +142,31 @@ pub(super) fn status(status: &Value) -> String {
     }
     text += &section(table(["COUNTER", "WHAT", "PACKETS"], &rows));
     text
+}
+
+/// Who asks and who forwards, where this host is a router.
+fn router_table(links: &Value) -> String {
+    let who = |router: &Value| match router["own"].as_bool() {
+        Some(true) => "this host".to_owned(),
+        Some(false) => short(&router["id"]),
+        None => "-".to_owned(),
+    };
+    let routed = list(links).filter(|link| !link["routing"].is_null());
+    let rows: Vec<[String; 4]> = routed
+        .map(|link| {
+            let routing = &link["routing"];
+            [
+                cell(&link["link"]),
+                who(&routing["querier"]),
+                who(&routing["forwarder_ipv4"]),
+                who(&routing["forwarder_ipv6"]),
+            ]
+        })
+        .collect();
+    table(
+        ["LINK", "QUERIER", "FORWARDER IPV4", "FORWARDER IPV6"],
+        &rows,
+    )
 }
 
 /// A table after an empty line; nothing where it has no rows.
@@ -139,6 +195,20 @@ pub(super) fn members(answer: &Value) -> String {
         }
     }
     text += &section(table(["LINK", "PREFIX", "OWNER", "RANKS"], &rows));
+    let mut rows = Vec::new();
+    for prefix in list(&answer["table"]) {
+        for member in list(&prefix["members"]) {
+            rows.push([
+                cell(&prefix["prefix"]),
+                short(&member["id"]),
+                cell(&member["link"]),
+                cell(&member["preference"]),
+                cell(&member["scope"]),
+            ]);
+        }
+    }
+    let header = ["ROUTED", "MEMBER", "LINK", "PREFERENCE", "SCOPE"];
+    text += &section(table(header, &rows));
     if text.is_empty() {
         "no members\n".to_owned()
     } else {
@@ -303,6 +373,29 @@ pub(super) fn reloaded(answer: &Value) -> String {
         );
     }
     text
+}
+
+pub(super) fn routes(answer: &Value) -> String {
+    let mut rows = Vec::new();
+    for route in list(&answer["routes"]) {
+        let hops: Vec<String> = list(&route["hops"])
+            .map(|hop| format!("{}%{}", cell(&hop["via"]), cell(&hop["link"])))
+            .collect();
+        rows.push([
+            cell(&route["prefix"]),
+            cell(&route["scope"]),
+            cell(&route["state"]),
+            hops.join(" "),
+        ]);
+    }
+    let text = table(["PREFIX", "SCOPE", "STATE", "NEXT HOPS"], &rows);
+    if text.is_empty() {
+        return "no routes\n".to_owned();
+    }
+    let refusals: Vec<[String; 2]> = list(&answer["refusals"])
+        .map(|one| [cell(&one["what"]), cell(&one["errno"])])
+        .collect();
+    text + &section(table(["REFUSED", "ERRNO"], &refusals))
 }
 
 pub(super) fn done(answer: &Value) -> String {

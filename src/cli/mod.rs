@@ -98,6 +98,8 @@ enum Command {
     Neighbours(Report),
     /// Show TCP connections to anycast addresses and the members that have them
     Connections(Report),
+    /// Show a router's routes to members
+    Routes(Report),
     /// Show whose word counts and what came of it, or switch what becomes of everybody else's
     Trust {
         /// off: unchecked; count: checked, counted, used; enforce: refused
@@ -185,6 +187,7 @@ fn execute(command: Command) -> Result<String, Failure> {
         Command::Members(report) => report.ask(&Request::Members, ask::members),
         Command::Neighbours(report) => report.ask(&Request::Neighbours, ask::neighbours),
         Command::Connections(report) => report.ask(&Request::Connections, ask::connections),
+        Command::Routes(report) => report.ask(&Request::Routes, ask::routes),
         Command::Trust { mode, report } => report.ask(&Request::Trust { mode }, ask::trust),
         Command::Reload(report) => report.ask(&Request::Reload, ask::reloaded),
         Command::Join {

@@ -42,6 +42,8 @@ pub enum Request {
     Neighbours,
     /// TCP connections that were bound to a member.
     Connections,
+    /// A router's routes to members.
+    Routes,
     /// Whose word counts.
     Trust {
         /// Switch to this mode; `None`: only tell.

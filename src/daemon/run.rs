@@ -24,6 +24,7 @@ use crate::addr::Prefix;
 use crate::linux::checks;
 use crate::linux::netlink::Changes;
 use crate::linux::state::{self, StateDir};
+use crate::linux::sysctl;
 use crate::node::{Node, Router};
 use crate::proto::trust::Mode;
 use crate::time::{Duration, Instant};
@@ -175,6 +176,14 @@ impl Daemon {
         self.kernel.hold(clock::now(), &addresses).await?;
         for name in self.kernel.absent() {
             tracing::warn!(interface = name, "no such interface yet");
+        }
+        if self.config.router().is_some() {
+            for (family, path) in sysctl::FORWARDING {
+                if !sysctl::is_on(path) {
+                    let remedy = format!("sysctl -w {}=1", path.replace('/', "."));
+                    tracing::warn!(family, remedy, "this router's kernel forwards nothing");
+                }
+            }
         }
         tracing::info!(
             name = self.node.config().name,

@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 
 use self::neighbours::Neighbours;
+pub(super) use self::router::routes;
 pub(super) use self::trust::trust;
 use super::config::shown;
 use super::run::Daemon;
@@ -42,7 +43,7 @@ pub(super) fn status(daemon: &Daemon, now: Instant) -> Later {
     let roles = [
         ("member", member),
         ("client", node.client),
-        ("router", node.router.is_some()),
+        ("router", daemon.node.router().is_some()),
     ];
     let links: Vec<Value> = daemon
         .node
@@ -78,7 +79,7 @@ pub(super) fn status(daemon: &Daemon, now: Instant) -> Later {
         "down_interfaces": daemon.kernel.down(),
         "connections": 0,
         "trust": trust(daemon, now),
-        "router": router::router(daemon),
+        "router": router::summary(daemon),
         "counters": counters(daemon),
     });
     let (client, neighbours) = (node.client, Neighbours::new(daemon, now));
@@ -112,7 +113,7 @@ pub(super) fn members(daemon: &Daemon, now: Instant) -> Value {
             })
         })
         .collect();
-    json!({ "schema": "hamp.members/1", "links": links })
+    json!({ "schema": "hamp.members/1", "links": links, "table": router::table(daemon) })
 }
 
 /// `hamp.neighbours/1`: the client's entries, as the node and as the kernel have them.
@@ -181,6 +182,7 @@ fn link_status(daemon: &Daemon, now: Instant, id: LinkId, link: &Link) -> Value 
         "members": link_members(daemon, now, link),
         "prefixes": link_prefixes(link),
         "neighbours": [],
+        "routing": router::roles(link),
     })
 }
 

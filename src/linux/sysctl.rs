@@ -26,6 +26,17 @@ pub fn send_redirects(interface: &str) -> String {
 /// `tcp_mtu_probing`: path MTU discovery without ICMP, which the TCP rewriting rules do not carry.
 pub const TCP_MTU_PROBING: &str = "net/ipv4/tcp_mtu_probing";
 
+/// Whether packets of others are forwarded at all, in each family. These are the administrator's.
+pub const FORWARDING: [(&str, &str); 2] = [
+    ("ipv4", "net/ipv4/ip_forward"),
+    ("ipv6", "net/ipv6/conf/all/forwarding"),
+];
+
+/// Whether a setting that is a switch is on; one that does not exist is off.
+pub fn is_on(path: &str) -> bool {
+    read(&file(path)).is_ok_and(|value| value != "0")
+}
+
 /// Writes `value` to the setting at `path` (below `/proc/sys`) and saves what was there before;
 /// nothing is saved when it has that value already.
 pub fn set(dir: &mut StateDir, path: &str, value: &str) -> io::Result<()> {

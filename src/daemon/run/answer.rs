@@ -71,6 +71,7 @@ impl Daemon {
             Request::Neighbours => return status::neighbours(self, now),
             Request::Connections => return status::connections(self),
             Request::Members => Ok(status::members(self, now)),
+            Request::Routes => Ok(status::routes(self)),
             Request::Trust { mode } => self.set_trust(now, mode),
             Request::Reload => self.reload(now),
             Request::Join {
