@@ -130,9 +130,26 @@ impl Fib {
             };
             self.place(*prefix, *metric, target);
         }
+        self.believe_no_more_than_is_there();
         self.dirty.extend(self.wanted.keys());
         self.dirty
             .extend(self.have.keys().map(|(prefix, _)| *prefix));
+    }
+
+    /// What a predecessor left and the kernel has lost since, with a link, is not made again.
+    fn believe_no_more_than_is_there(&mut self) {
+        let mut adopted = std::mem::take(&mut self.adopted);
+        adopted.retain(|prefix, hops| {
+            let mut routes = self.have.range((*prefix, 0)..(*prefix, DISCARD)).peekable();
+            let there = routes.peek().is_some();
+            let left: BTreeSet<Hop> = routes
+                .flat_map(|(_, target)| self.hops_of(target).to_vec())
+                .collect();
+            let stays = |hop: &&Hop| left.contains(hop);
+            *hops = hops.iter().filter(stays).copied().collect();
+            there
+        });
+        self.adopted = adopted;
     }
 
     /// Ends the recovery: what nobody has asked for since goes. How many prefixes that were.

@@ -220,6 +220,32 @@ fn what_a_predecessor_left_stays_until_contradicted_or_swept() {
 }
 
 #[test]
+fn what_goes_with_a_link_during_the_recovery_is_not_made_again() {
+    let (mut fib, mut kernel) = (Fib::new(RESILIENT), Model::default());
+    let other = Hop { link: 3, ..hop(9) };
+    fib.set(prefix(1), 15, &[(hop(1), None), (other, None)]);
+    fib.set(prefix(2), 15, &[(other, None)]);
+    kernel.carry_out(&fib.reconcile());
+    let mut fib = Fib::new(RESILIENT);
+    fib.adopt(&kernel.snapshot());
+    assert_eq!(fib.reconcile(), []);
+    // The kernel takes the hop out of its groups, and removes groups that are empty, and their routes.
+    let gone = kernel.nexthops.iter().find(|(_, hop)| **hop == other);
+    let gone = *gone.unwrap().0;
+    kernel.nexthops.remove(&gone);
+    for members in kernel.groups.values_mut() {
+        members.retain(|id| *id != gone);
+    }
+    kernel.groups.retain(|_, members| !members.is_empty());
+    kernel.routes.remove(&(prefix(2), 15));
+    fib.observe(&kernel.snapshot());
+    fib.set(prefix(1), 15, &hops(&[1]));
+    kernel.carry_out(&fib.reconcile());
+    assert_eq!(kernel.hops(prefix(1), 15), Some([hop(1)].into()));
+    assert_eq!(fib.stale(), 0);
+}
+
+#[test]
 fn groups_of_another_kind_are_replaced_and_not_changed() {
     let mut kernel = Model::default();
     let mut old = Fib::new(Multipath::Groups { resilient: false });
