@@ -241,7 +241,7 @@ fn a_member_is_forgotten_when_its_certificate_ends() {
     assert_eq!(knows(&net, 2), sorted([id(1), id(2)]));
     net.run_for(Duration::from_millis(1));
     assert_eq!(knows(&net, 2), [id(2)]);
-    assert_eq!(net.owners(V4).contains(&1), true);
+    assert!(net.owners(V4).contains(&1));
     net.run_for(4 * SECOND);
     assert!(net.ignored(2, Reason::CertificateExpired) > 0);
     assert_eq!(knows(&net, 2), [id(2)]);

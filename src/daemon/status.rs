@@ -27,6 +27,11 @@ use crate::proto::{Timing, What};
 use crate::time::{Duration, Instant};
 use crate::wire::{MemberId, Record, Scope};
 
+/// Records of others that are listed for a link, and prefixes whose ranks are: with all that a large
+/// router has, the node's hellos would wait for the answer.
+const LISTED: usize = 16_384;
+const RANKED: usize = 4096;
+
 /// `hamp.done/1`: a command was carried out.
 pub(super) fn done(command: &str, prefix: &Prefix) -> Value {
     json!({ "schema": "hamp.done/1", "command": command, "prefix": shown(prefix) })
@@ -188,6 +193,7 @@ fn link_status(daemon: &Daemon, now: Instant, id: LinkId, link: &Link) -> Value 
 
 fn link_members(daemon: &Daemon, now: Instant, link: &Link) -> Vec<Value> {
     let identity = link.member().identity();
+    let mut room = LISTED;
     let own = (!link.member().records().is_empty()).then(|| {
         let timing = daemon.node.config().timing;
         let mut own = one_member(identity.id, &identity.mac, timing);
@@ -200,12 +206,16 @@ fn link_members(daemon: &Daemon, now: Instant, link: &Link) -> Vec<Value> {
         own.insert("serving".into(), records(link.member().records().iter()));
         Value::Object(own)
     });
-    own.into_iter()
-        .chain(link.peers().map(|(id, peer)| one_peer(now, id, peer)))
-        .collect()
+    let peers = link.peers().map(|(id, peer)| {
+        let listed = peer.records().len().min(room);
+        room -= listed;
+        one_peer(now, id, peer, listed)
+    });
+    own.into_iter().chain(peers).collect()
 }
 
-fn one_peer(now: Instant, id: MemberId, peer: &Peer) -> Value {
+/// A member; so many of its records are listed.
+fn one_peer(now: Instant, id: MemberId, peer: &Peer, listed: usize) -> Value {
     let mut member = one_member(id, &peer.mac(), peer.timing());
     let (epoch, generation) = peer.version();
     member.insert("own".into(), false.into());
@@ -215,7 +225,9 @@ fn one_peer(now: Instant, id: MemberId, peer: &Peer) -> Value {
     member.insert("generation".into(), generation.into());
     let heard = millis(now.saturating_duration_since(peer.heard()));
     member.insert("heard_ms".into(), heard.into());
-    member.insert("serving".into(), records(peer.records().iter()));
+    let serving = records(peer.records().iter().take(listed));
+    member.insert("serving".into(), serving);
+    member.insert("serving_count".into(), peer.records().len().into());
     Value::Object(member)
 }
 
@@ -231,6 +243,7 @@ fn one_member(id: MemberId, address: &[u8; 6], timing: Timing) -> Map<String, Va
 /// Every prefix that somebody serves on the link, its owner and the ranks for its first address.
 fn link_prefixes(link: &Link) -> Vec<Value> {
     link.owners()
+        .take(RANKED)
         .map(|(prefix, owner)| {
             let ranks: Vec<Value> = link.ranks(prefix.addr()).iter().map(candidate).collect();
             json!({

@@ -145,7 +145,7 @@ pub(super) fn table(daemon: &Daemon) -> Vec<Value> {
     for (id, link) in daemon.node.links().filter(|(_, link)| link.is_routed()) {
         let name = daemon.kernel.name(id);
         for (member, peer) in link.peers() {
-            for record in peer.records().iter() {
+            for record in peer.records().iter().take(LISTED) {
                 let Some(prefix) = record.prefix() else {
                     continue;
                 };

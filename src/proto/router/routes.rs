@@ -192,7 +192,6 @@ impl Routes {
             }
             cursor = Some(near);
         }
-        drop(cursor);
         for prefix in gone {
             routes.remove(&prefix);
             let counts = &mut lengths[usize::from(prefix.addr().is_ipv6())];
