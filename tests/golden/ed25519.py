@@ -18,20 +18,21 @@ def x_of(y, sign):
     return P - x if x & 1 != sign else x
 
 
+# A point is (X, Y, Z, T): x = X/Z, y = Y/Z, xy = T/Z (§5.1.4).
 BASE_Y = 4 * pow(5, P - 2, P) % P
-BASE = (x_of(BASE_Y, 0), BASE_Y)
+BASE = (x_of(BASE_Y, 0), BASE_Y, 1, x_of(BASE_Y, 0) * BASE_Y % P)
 
 
 def add(p, q):
-    """The Edwards curve's addition, in affine coordinates."""
-    (x1, y1), (x2, y2) = p, q
-    common = D * x1 * x2 * y1 * y2 % P
-    return ((x1 * y2 + x2 * y1) * pow(1 + common, P - 2, P) % P,
-            (y1 * y2 + x1 * x2) * pow(1 - common, P - 2, P) % P)
+    """§5.1.4."""
+    a, b = (p[1] - p[0]) * (q[1] - q[0]) % P, (p[1] + p[0]) * (q[1] + q[0]) % P
+    c, d = 2 * p[3] * q[3] * D % P, 2 * p[2] * q[2] % P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return (e * f % P, g * h % P, f * g % P, e * h % P)
 
 
 def times(number, point):
-    out = (0, 1)
+    out = (0, 1, 1, 0)
     while number:
         if number & 1:
             out = add(out, point)
@@ -41,7 +42,8 @@ def times(number, point):
 
 
 def encoded(point):
-    x, y = point
+    inverse = pow(point[2], P - 2, P)
+    x, y = point[0] * inverse % P, point[1] * inverse % P
     return (y | (x & 1) << 255).to_bytes(32, "little")
 
 
@@ -49,7 +51,7 @@ def decoded(data):
     number = int.from_bytes(data, "little")
     y, sign = number & (2**255 - 1), number >> 255
     x = x_of(y, sign) if y < P else None
-    return None if x is None else (x, y)
+    return None if x is None else (x, y, 1, x * y % P)
 
 
 def hashed(data):
@@ -82,7 +84,7 @@ def verify(key, data, signature):
     if len(signature) != 64 or point is None or holder is None or scalar >= L:
         return False
     challenge = hashed(signature[:32] + key + data)
-    return times(scalar, BASE) == add(point, times(challenge, holder))
+    return encoded(times(scalar, BASE)) == encoded(add(point, times(challenge, holder)))
 
 
 # §7.1, tests 1 to 3: secret key, public key, message, signature.
