@@ -365,6 +365,17 @@ fn a_wrong_hop_limit_checksum_or_sender_is_named() {
     routed[25] ^= 1;
     assert_eq!(Frame::parse(&routed), Err(Ignored::Checksum));
 
+    //= docs/spec/membership.md#transport
+    //= type=test
+    //# A node MUST ignore a message whose IP or UDP checksum is wrong, or that has no UDP checksum.
+    for (name, at) in [("hello-ipv4", 34), ("hello-ipv6", 54)] {
+        for wrong in [[0, 0], [0xff, 0xff], [0x12, 0x34]] {
+            let mut hello = golden::read(name);
+            hello[at + 6..at + 8].copy_from_slice(&wrong);
+            assert_eq!(Frame::parse(&hello), Err(Ignored::Checksum), "{name}");
+        }
+    }
+
     let mut hello = golden::read("hello-ipv6");
     hello[21] = 254;
     assert_eq!(Frame::parse(&hello), Err(Ignored::HopLimit));

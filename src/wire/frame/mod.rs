@@ -286,6 +286,8 @@ impl<'a> Frame<'a> {
         if hop_limit != HOP_LIMIT {
             return Err(Ignored::HopLimit);
         }
+        //= docs/spec/membership.md#transport
+        //# A node MUST ignore a message whose IP or UDP checksum is wrong, or that has no UDP checksum.
         if checksum != Ok(udp.checksum) {
             return Err(Ignored::Checksum);
         }
