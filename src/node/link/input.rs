@@ -191,6 +191,9 @@ impl Link {
         }
         result.map(|()| what).map_err(Some)
     }
+
+    /// A query that concerns this host. In enforce mode it is answered whoever asks; but those that
+    /// somebody vouches for have room of their own, and count once.
     fn handle_query(
         &mut self,
         now: Instant,
