@@ -82,12 +82,12 @@ fn a_host_believes_the_story() {
         net.run_for((began + Duration::from_millis(at_ms)).saturating_duration_since(net.now()));
         let ignored = |net: &Net| -> Vec<(Reason, u64)> {
             let counted = net.node(host).counters().ignored();
-            counted.map(|(reason, count)| (reason, count)).collect()
+            counted.collect()
         };
         let before = ignored(&net);
         let frame = golden::read(name);
         net.act(host, |node, now| {
-            node.handle_frame(now, LINK, &frame, false)
+            node.handle_frame(now, LINK, &frame, false);
         });
         assert_eq!(
             served(&net).as_deref(),

@@ -7,8 +7,6 @@ mod capture;
 mod compare;
 #[path = "netns/daemon.rs"]
 mod daemon;
-#[path = "netns/schema.rs"]
-mod schema;
 mod support;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use compare::{dissected, same};
+use daemon::schema;
 use hamp::wire::frame::{self, Frame};
 use serde_json::Value;
 use support::{Random, golden};

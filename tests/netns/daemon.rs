@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its part of this module")]
 
 #[path = "schema.rs"]
-mod schema;
+pub(crate) mod schema;
 
 use std::time::Duration;
 
