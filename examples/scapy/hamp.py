@@ -13,13 +13,17 @@ wrong on purpose stays wrong. `sign` makes a message one of authentication type 
 
     hamp.py FRAME.hex...     reads frames as tests/golden has them, shows them, and says which of
                              them do not come out as they went in (exit code 1)
+    hamp.py certify AUTHORITY.key KEY.pub OUTPUT PREFIX...
+                             a certificate that has expired, from files of hamp's
 
 Debian: python3-scapy, and python3-cryptography for signatures.
 """
+import base64
 import hashlib
 import ipaddress
 import pathlib
 import sys
+import time
 
 from scapy.fields import (
     BitEnumField, BitField, ByteEnumField, ByteField, ConditionalField, Field, FieldLenField,
@@ -273,10 +277,18 @@ def sign(message, key, certificate):
     return message
 
 
+def unarmoured(path):
+    """The bytes in a file of `hamp key` or `hamp authority`: base64 between two lines of dashes."""
+    lines = pathlib.Path(path).read_text().splitlines()
+    begin = next(at for at, line in enumerate(lines) if line.startswith("-----BEGIN HAMP"))
+    end = next(at for at, line in enumerate(lines) if line.startswith("-----END HAMP"))
+    return base64.b64decode("".join(lines[begin + 1:end]))
+
+
 def load_key(path):
-    """The Ed25519 key in a file of `hamp key new`."""
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-    return load_pem_private_key(pathlib.Path(path).read_bytes(), None)
+    """The Ed25519 key in a file of `hamp key new` or `hamp authority new`."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    return Ed25519PrivateKey.from_private_bytes(unarmoured(path))
 
 
 def public_of(key):
@@ -292,11 +304,36 @@ def member_of(key):
 
 def load_certificate(path):
     """The bytes of a certificate in a file of `hamp authority certify`."""
-    return pathlib.Path(path).read_bytes()
+    return unarmoured(path)
+
+
+def certificate(authority, public, roles=1, serial=1, not_before=0, not_after=0, limit=16,
+                prefixes=()):
+    """What an authority's key says of another's public one: roles 1 member, 2 router; times in
+    milliseconds since 1970."""
+    u = lambda size, value: value.to_bytes(size, "big")
+    nets = [ipaddress.ip_network(prefix) for prefix in prefixes]
+    text = (u(1, 1) + u(1, roles) + u(2, 0) + u(8, serial) + member_of(authority) + public
+            + u(8, not_before) + u(8, not_after) + u(4, limit) + u(2, len(nets))
+            + b"".join(u(1, n.version) + u(1, n.prefixlen) + n.network_address.packed for n in nets))
+    return text + authority.sign(b"hamp certificate 1" + text)
+
+
+def certify(authority, public, output, *prefixes):
+    """Writes a certificate that was valid for an hour until an hour ago, for labs."""
+    hour, now = 3_600_000, time.time_ns() // 1_000_000
+    made = certificate(load_key(authority), unarmoured(public), serial=0xDEAD, prefixes=prefixes,
+                       not_before=now - 2 * hour, not_after=now - hour)
+    text = base64.b64encode(made).decode()
+    lines = [text[at:at + 64] for at in range(0, len(text), 64)]
+    pathlib.Path(output).write_text(
+        "\n".join(["-----BEGIN HAMP CERTIFICATE-----", *lines, "-----END HAMP CERTIFICATE-----", ""]))
 
 
 def main(paths):
     """Takes frames apart and puts them together again."""
+    if paths[:1] == ["certify"]:
+        return certify(*paths[1:])
     differ = []
     for path in map(pathlib.Path, paths):
         lines = path.read_text().splitlines()

@@ -122,7 +122,7 @@ fn course() -> Result<Vec<String>> {
     let document: Value = serde_json::from_str(&out)?;
     let labs = document["labs"].as_array().context("no labs")?;
     let names = labs.iter().filter_map(|lab| lab["name"].as_str());
-    let course = names.filter(|name| !["first-link", "campus"].contains(name));
+    let course = names.filter(|name| !["first-link", "campus", "intruder"].contains(name));
     Ok(course.map(str::to_owned).collect())
 }
 

@@ -14,5 +14,5 @@ pub mod story;
 pub mod traffic;
 
 pub use command::{command_line, quoted};
-pub use run::{Check, Phase, Program, Run, Takeover, Unsupported};
+pub use run::{Attack, Check, Phase, Program, Run, Takeover, Unsupported};
 pub use story::{Kind, Mark, Request, Round, Story};

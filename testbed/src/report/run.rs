@@ -35,6 +35,9 @@ pub struct Run {
     pub takeovers: Vec<Takeover>,
     /// Unmodified programs that were tried.
     pub programs: Vec<Program>,
+    /// What an intruder tried, once for each mode; absent where there was none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attacks: Vec<Attack>,
     /// What was asserted.
     pub checks: Vec<Check>,
     /// What could not be done here, and why.
@@ -60,6 +63,7 @@ impl Run {
             phases: Vec::new(),
             takeovers: Vec::new(),
             programs: Vec::new(),
+            attacks: Vec::new(),
             checks: Vec::new(),
             unsupported: Vec::new(),
             passed: false,
@@ -145,6 +149,40 @@ pub struct Program {
     pub answered_by: Option<String>,
     /// What went wrong, if something did.
     pub error: Option<String>,
+}
+
+/// Something that an intruder tried.
+#[derive(Clone, Debug, Serialize)]
+pub struct Attack {
+    /// What was verified meanwhile: `off`, nothing, or `enforce`, everything.
+    pub mode: String,
+    /// Its name.
+    pub attack: String,
+    /// What it is.
+    pub about: String,
+    /// Begin, in milliseconds since the run began.
+    pub from_ms: f64,
+    /// End, likewise.
+    pub to_ms: f64,
+    /// Frames that the intruder sent.
+    pub frames: u64,
+    /// Requests of clients meanwhile.
+    pub requests: usize,
+    /// Those that the intruder answered.
+    pub diverted: usize,
+    /// Those that nobody answered, though a member was to.
+    pub lost: usize,
+    /// Those that another member answered than before, though that one lived.
+    pub moved: usize,
+    /// By host, what its hamp did not use meanwhile, by reason.
+    pub refused: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Where a member was killed, by host: how long it was still listed there, in milliseconds;
+    /// `None` to the end.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub listed_ms: BTreeMap<String, Option<f64>>,
+    /// In a flood: percent of one processor that the router's hamp took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub router_percent: Option<f64>,
 }
 
 /// Something that was asserted.

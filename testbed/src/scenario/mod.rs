@@ -4,6 +4,7 @@ mod campus;
 mod course;
 pub mod first_link;
 mod hands;
+mod intruder;
 mod services;
 mod words;
 
@@ -29,9 +30,9 @@ pub struct Scenario {
     pub run: fn(&Options) -> Result<Story>,
 }
 
-/// All of them: the first link, the network around it, then the course.
+/// All of them: the first link, the network around it, who should not be there, then the course.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    [&first_link::LAB, &campus::LAB]
+    [&first_link::LAB, &campus::LAB, &intruder::LAB]
         .into_iter()
         .chain(course::ALL)
 }

@@ -10,7 +10,9 @@ use hamp::wire::{Hello, MemberId, Message};
 use testbed::Topology;
 use testbed::capture::{Captured, Frame, Link, Stamp};
 use testbed::report::Unsupported;
-use testbed::report::{Check, Kind, Mark, Phase, Program, Request, Round, Run, Story, Takeover};
+use testbed::report::{
+    Attack, Check, Kind, Mark, Phase, Program, Request, Round, Run, Story, Takeover,
+};
 
 const HOSTS: [&str; 4] = ["s1", "s2", "s3", "client"];
 const A4: &str = "198.18.0.1";
@@ -222,6 +224,24 @@ fn run(hostile: &str) -> Run {
             family: 4,
             answered_by: None,
             error: Some(format!("curl: (7){hostile}")),
+        }],
+        attacks: vec![Attack {
+            mode: "enforce".into(),
+            attack: format!("forged-join{hostile}"),
+            about: format!("it joins{hostile}"),
+            from_ms: 1000.0,
+            to_ms: 2500.0,
+            frames: 42,
+            requests: 100,
+            diverted: 0,
+            lost: 1,
+            moved: 0,
+            refused: BTreeMap::from([(
+                "client".into(),
+                BTreeMap::from([(format!("unsigned{hostile}"), 42)]),
+            )]),
+            listed_ms: BTreeMap::from([("client".into(), None), ("s2".into(), Some(290.0))]),
+            router_percent: Some(7.5),
         }],
         checks: vec![
             failed.noted(hostile),

@@ -29,7 +29,8 @@ pub fn page(story: &Story) -> String {
     }
     let _ = write!(
         out,
-        "<section aria-labelledby=\"figures\"><h2 id=\"figures\">Figures</h2>\n{}{}{}{}{}</section>\n",
+        "<section aria-labelledby=\"figures\"><h2 id=\"figures\">Figures</h2>\n{}{}{}{}{}{}</section>\n",
+        tables::attacks(run),
         tables::checks(run),
         tables::takeovers(run),
         tables::phases(run),

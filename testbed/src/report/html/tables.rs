@@ -158,6 +158,69 @@ pub(crate) fn checks(run: &Run) -> String {
     table("What was asserted", &head, &rows)
 }
 
+/// Attack by attack, what was let through and what was refused.
+pub(crate) fn attacks(run: &Run) -> String {
+    let head = [
+        ("attack", Words),
+        ("verified", Words),
+        ("frames", Number),
+        ("requests", Number),
+        ("diverted", Number),
+        ("lost", Number),
+        ("moved", Number),
+        ("dead after ms", Number),
+        ("router %", Number),
+        ("refused", Prose),
+    ];
+    let none = || "\u{2013}".to_owned();
+    let row = |a: &crate::report::Attack| {
+        let longest = a.listed_ms.values().map(|ms| ms.unwrap_or(f64::INFINITY));
+        let longest = longest.reduce(f64::max);
+        let dead = longest.map_or_else(none, |ms| {
+            if ms.is_finite() {
+                short(ms, 0)
+            } else {
+                "never".into()
+            }
+        });
+        let refused: Vec<_> = a
+            .refused
+            .iter()
+            .filter(|(_, counts)| !counts.is_empty())
+            .map(|(host, counts)| {
+                let counts = counts.iter().map(|(reason, n)| format!("{reason} {n}"));
+                format!("{host}: {}", counts.collect::<Vec<_>>().join(", "))
+            })
+            .collect();
+        vec![
+            a.attack.clone(),
+            if a.mode == "off" {
+                "nothing"
+            } else {
+                "everything"
+            }
+            .into(),
+            a.frames.to_string(),
+            a.requests.to_string(),
+            a.diverted.to_string(),
+            a.lost.to_string(),
+            a.moved.to_string(),
+            dead,
+            a.router_percent.map_or_else(none, |share| short(share, 0)),
+            refused.join("; "),
+        ]
+    };
+    let mut sorted: Vec<_> = run.attacks.iter().collect();
+    let place = |name: &str| run.attacks.iter().position(|a| a.attack == name);
+    sorted.sort_by_key(|a| place(&a.attack));
+    let rows: Vec<_> = sorted.into_iter().map(row).collect();
+    table(
+        "Attacks: what was let through, and what was refused",
+        &head,
+        &rows,
+    )
+}
+
 pub(crate) fn programs(run: &Run) -> String {
     let head = [
         ("command", Words),
