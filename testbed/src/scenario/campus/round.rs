@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
 
 use super::super::first_link::{A4, A6};
 use super::super::services::{self, Servers};
@@ -13,9 +14,10 @@ use super::super::{Options, hands};
 use super::network::{self, Daemon};
 use super::{DEAD_HELLOS, MEMBERS, Teller, window};
 use crate::capture::{Capture, Stamp};
+use crate::lab::HAMP;
 use crate::load::{Ended, Load, Service, Stream};
 use crate::report::{self, Kind, Mark, Program, Request};
-use crate::{Host, Lab, wait};
+use crate::{Host, Lab, Process, wait};
 
 /// Addresses that near and far serve for their site alone.
 const SITE: [&str; 2] = ["198.18.0.2", "2001:2:0:1546::2"];
@@ -282,20 +284,22 @@ impl<'a> Round<'a> {
         for (leaver, next) in [("near", "spare"), ("spare", "far")] {
             let name = format!("{leaver} leaves");
             self.begin(teller, &name, Kind::Orderly, Some(leaver), next)?;
-            self.tell(leaver, "leave")?;
+            self.leave(leaver)?;
             self.settle(teller, next)?;
             // It serves on for a second, and is not to be its successor's successor.
             self.options.stay(DRAINED, || {})?;
         }
-        self.begin(
-            teller,
-            "near and spare join",
-            Kind::Orderly,
-            Some("near"),
-            "near",
-        )?;
-        for name in ["spare", "near"] {
-            self.tell(name, "join")?;
+        let name = "near and spare return";
+        self.begin(teller, name, Kind::Orderly, Some("near"), "near")?;
+        // As after work on the hosts. hamp has the addresses on lo for half a second before it serves
+        // them: named, which binds each address by itself, is late for a plain `hamp join`.
+        let both = ["spare", "near"];
+        for name in both {
+            self.hamp(name, |hamp| hamp.signal(Signal::SIGTERM))?;
+        }
+        for name in both {
+            self.hamp(name, |hamp| hamp.wait(PATIENCE).map(drop))?;
+            self.lab.start_program(name, HAMP)?;
         }
         self.settle(teller, "near")?;
 
@@ -331,11 +335,18 @@ impl<'a> Round<'a> {
         Ok(())
     }
 
-    /// `hamp leave` or `hamp join` on a member, for both addresses.
-    fn tell(&self, name: &str, verb: &str) -> Result<()> {
+    /// Does something to the hamp of a host.
+    fn hamp(&self, name: &str, what: impl FnOnce(&Process) -> Result<()>) -> Result<()> {
+        self.lab
+            .program(name, HAMP, what)
+            .context("hamp does not run")?
+    }
+
+    /// `hamp leave` on a member, for both addresses.
+    fn leave(&self, name: &str) -> Result<()> {
         for address in [A4, A6] {
-            let said = self.host(name).run(&["hamp", verb, address])?.ok();
-            said.with_context(|| format!("hamp {verb} {address} on {name}"))?;
+            let said = self.host(name).run(&["hamp", "leave", address])?.ok();
+            said.with_context(|| format!("hamp leave {address} on {name}"))?;
         }
         Ok(())
     }
