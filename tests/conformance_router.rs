@@ -539,7 +539,7 @@ fn the_forwarder_answers_for_members_elsewhere_and_after_members_here() {
     assert_eq!(answers(&sim, since, "198.18.9.9", false), []);
     for router in ["r1", "r2"] {
         sim.act(router, |node, _| {
-            node.set_remote(["198.18.9.0/24".parse().unwrap()])
+            node.set_remote(["198.18.9.0/24".parse().unwrap()]);
         })
         .unwrap();
     }

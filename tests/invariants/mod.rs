@@ -98,6 +98,9 @@ impl State {
 /// Who watches whom for which prefix.
 type Pair = (usize, usize, Prefix);
 
+/// Who serves a prefix on a link, and since when that is so.
+type Since = (Vec<usize>, Instant);
+
 /// Watches a network.
 #[derive(Clone, Debug)]
 pub struct Watch {
@@ -111,7 +114,7 @@ pub struct Watch {
     /// Whether it could be meant to.
     means: BTreeMap<Pair, State>,
     /// Who serves a prefix in a place, and since when it is they.
-    servers: BTreeMap<((usize, u32), Prefix), (Vec<usize>, Instant)>,
+    servers: BTreeMap<((usize, u32), Prefix), Since>,
 }
 
 impl Watch {
