@@ -176,6 +176,15 @@ fn first_ranks(own: Option<Own<'_>>, view: &View) -> BTreeMap<Prefix, Option<Can
     firsts.collect()
 }
 
+/// Who owns each prefix that somebody serves, worked out at once.
+pub fn owners(
+    own: Option<Own<'_>>,
+    view: &View,
+) -> impl Iterator<Item = (Prefix, Candidate)> + use<> {
+    let owned = first_ranks(own, view).into_iter();
+    owned.filter_map(|(prefix, owner)| Some((prefix, owner?)))
+}
+
 /// Ownership as it was last seen, and takeovers that are being announced.
 #[derive(Debug, Clone, Default)]
 pub struct Ownership {

@@ -16,6 +16,11 @@ impl<'a> Reader<'a> {
         self.left.is_empty()
     }
 
+    /// How many bytes are left.
+    pub(super) fn left(&self) -> usize {
+        self.left.len()
+    }
+
     pub(super) fn bytes(&mut self, count: usize) -> Result<&'a [u8], Error> {
         let (taken, left) = self.left.split_at_checked(count).ok_or(Error::Truncated {
             needed: count,

@@ -5,7 +5,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use super::Error;
-use super::cursor::{Put, Reader};
+use super::cursor::Reader;
 use crate::addr::{Ipv4Net, Ipv6Net, Prefix};
 
 /// One prefix that a member serves, and how.
@@ -118,7 +118,7 @@ impl Record {
     const DRAINING: u8 = 1;
     const SERIAL: u8 = 2;
     /// Family, length, prefix length, flags, scope, reserved, preference, lifetime.
-    const FIXED: usize = 12;
+    pub(super) const FIXED: usize = 12;
 
     /// The prefix, where this version knows its family.
     pub fn prefix(&self) -> Option<Prefix> {
@@ -192,18 +192,21 @@ impl Record {
 
     /// Appends the record's encoding, which is also what a digest is taken over.
     pub fn write(&self, out: &mut Vec<u8>) {
+        let (ipv4, ipv6);
         let (family, prefix_len, address) = match &self.address {
             RecordAddress::Prefix(Prefix::V4(net)) => {
-                (Self::IPV4, net.prefix_len(), net.addr().octets().to_vec())
+                ipv4 = net.addr().octets();
+                (Self::IPV4, net.prefix_len(), &ipv4[..])
             }
             RecordAddress::Prefix(Prefix::V6(net)) => {
-                (Self::IPV6, net.prefix_len(), net.addr().octets().to_vec())
+                ipv6 = net.addr().octets();
+                (Self::IPV6, net.prefix_len(), &ipv6[..])
             }
             RecordAddress::Unknown {
                 family,
                 prefix_len,
                 address,
-            } => (*family, *prefix_len, address.clone()),
+            } => (*family, *prefix_len, &address[..]),
         };
         let serial = self.serial.map(u32::to_be_bytes);
         let length = Self::FIXED + address.len() + serial.map_or(0, |bytes| bytes.len());
@@ -214,16 +217,16 @@ impl Record {
         if serial.is_some() {
             flags |= Self::SERIAL;
         }
-        out.put_u8(family);
         // NOTE: an unknown address was read from a length byte, so it fits one.
-        out.put_u8(u8::try_from(length).unwrap_or(u8::MAX));
-        out.put_u8(prefix_len);
-        out.put_u8(flags);
-        out.put_u8(self.scope.number());
-        out.put_u8(0);
-        out.put_u16(self.preference);
-        out.put_u32(u32::try_from(self.lifetime.as_millis()).unwrap_or(u32::MAX));
-        out.extend(address);
+        let length = u8::try_from(length).unwrap_or(u8::MAX);
+        let lifetime = u32::try_from(self.lifetime.as_millis()).unwrap_or(u32::MAX);
+        let (preference, lifetime) = (self.preference.to_be_bytes(), lifetime.to_be_bytes());
+        let mut fixed = [0; Self::FIXED];
+        fixed[..5].copy_from_slice(&[family, length, prefix_len, flags, self.scope.number()]);
+        fixed[6..8].copy_from_slice(&preference);
+        fixed[8..].copy_from_slice(&lifetime);
+        out.extend_from_slice(&fixed);
+        out.extend_from_slice(address);
         out.extend(serial.into_iter().flatten());
     }
 }

@@ -176,9 +176,11 @@ impl Statement {
             _ => return Err(Error::Field("report kind")),
         };
         let count = usize::from(reader.u16()?);
-        let records = (0..count)
-            .map(|_| Record::read(reader))
-            .collect::<Result<_, _>>()?;
+        // A count that the bytes cannot hold reserves no room.
+        let mut records = Vec::with_capacity(count.min(reader.left() / Record::FIXED));
+        for _ in 0..count {
+            records.push(Record::read(reader)?);
+        }
         Ok((kind, records))
     }
 

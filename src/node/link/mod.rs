@@ -129,12 +129,20 @@ impl Link {
 
     /// The owner of each prefix that is served on the link.
     pub fn owners(&self) -> impl Iterator<Item = (Prefix, Candidate)> {
-        self.ownership.owners()
+        let all = (!self.takes_part()).then(|| ownership::owners(self.own(), &self.view));
+        let known = self.takes_part().then(|| self.ownership.owners());
+        all.into_iter().flatten().chain(known.into_iter().flatten())
     }
 
     /// The client's neighbour entries.
     pub fn neighbours(&self) -> impl Iterator<Item = (IpAddr, &resolver::Entry)> {
         self.resolver.iter().flat_map(Resolver::entries)
+    }
+
+    /// Whether it matters here who owns what: not on a router that serves nothing itself, and may
+    /// know a million memberships.
+    fn takes_part(&self) -> bool {
+        self.routing.is_none() || self.resolver.is_some() || !self.member.records().is_empty()
     }
 
     pub(super) fn set_state(&mut self, now: Instant, state: Option<LinkState>) {
@@ -260,7 +268,7 @@ impl Link {
         self.view.handle_timeout(now);
         self.advance_routing(now);
         self.drain_view(now, elsewhere);
-        if self.stale {
+        if self.stale && self.takes_part() {
             self.stale = false;
             let own = own(&self.member);
             self.ownership.update(own, &self.view);
