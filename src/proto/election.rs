@@ -45,7 +45,7 @@ impl Family {
 }
 
 /// This host as a router of the link, once it has reported.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwnRouter {
     /// Its id.
     pub id: MemberId,

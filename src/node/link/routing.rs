@@ -61,7 +61,7 @@ pub(super) struct Routing {
     election: Election,
     proxy: bool,
     /// The routers that the election has seen: the view's, and whether this host speaks.
-    seen: Option<(u64, Option<[IpAddr; 2]>)>,
+    seen: Option<(u64, Option<OwnRouter>)>,
     /// The next question to everybody asks for everything.
     refresh: bool,
     notices: VecDeque<Notice>,
@@ -106,15 +106,7 @@ impl Routing {
             ipv4: identity.ipv4,
             ipv6: identity.ipv6,
         });
-        let unspecified = [[0; 4].into(), [0; 16].into()];
-        let reached = own.map(|own| {
-            let [ipv4, ipv6] = unspecified;
-            [
-                own.ipv4.map_or(ipv4, Into::into),
-                own.ipv6.map_or(ipv6, Into::into),
-            ]
-        });
-        let seen = Some((view.router_changes(), reached));
+        let seen = Some((view.router_changes(), own));
         if self.seen != seen {
             self.seen = seen;
             self.election.update(own, view);
