@@ -90,7 +90,7 @@ fn by_criterion() {
     for addresses in SIZES {
         let mut site = Site::new(1, addresses);
         site.report_all();
-        let hellos = site.hellos(0, 100);
+        let hellos = site.hellos(0, HELLOS);
         group.throughput(Throughput::Elements(hellos.len() as u64));
         group.bench_function(format!("{addresses} addresses"), |bencher| {
             let again = || site.router.clone();
