@@ -6,8 +6,12 @@ mod capture;
 mod schema;
 mod support;
 
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use capture::{pcap, pcapng};
 use hamp::daemon::trust as files;
@@ -95,6 +99,31 @@ fn it_ends_after_as_many_messages_as_wanted() {
     std::fs::write(&file, pcap(&frames())).unwrap();
     assert_eq!(text(&decode(&file, &["--count", "3"])).lines().count(), 3);
     std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn what_comes_through_a_pipe_is_printed_before_its_end() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_hamp"))
+        .args(["decode", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut capture = child.stdin.take().unwrap();
+    capture.write_all(&pcap(&frames()[..2])).unwrap();
+    capture.flush().unwrap();
+    let stdout = child.stdout.take().unwrap();
+    let (line, printed) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        let mut text = String::new();
+        BufReader::new(stdout).read_line(&mut text).unwrap();
+        line.send(text).unwrap();
+    });
+    let first = printed.recv_timeout(Duration::from_secs(20));
+    drop(capture);
+    child.wait().unwrap();
+    reader.join().unwrap();
+    assert!(first.unwrap().contains("0.000000"));
 }
 
 #[test]

@@ -398,6 +398,13 @@ fn trust_is_switched_and_read_again_while_it_runs() -> Result<()> {
     with_list("enforce")?;
     daemon.signal(Signal::SIGHUP)?;
     knows(client, "nobody", <[_]>::is_empty)?;
+    // Whose certificate it was says so, as soon as it has the list.
+    let own = trust("count", Some("one"));
+    configure(one, &format!("{MEMBER}{own}revoked = [\"{list}\"]\n"))?;
+    let reloaded = report(one, &["reload"])?;
+    ensure!(reloaded["trust"]["own"]["revoked"] == true, "{reloaded:#}");
+    let text = one.run(&["hamp", "trust"])?.ok()?;
+    ensure!(text.contains("IS REVOKED"), "{text}");
     ensure!(daemon.exited().is_none(), "{}", client.read(daemon.log())?);
 
     // The file's mode counts again with the next reload, and says what a restart is needed for.

@@ -194,8 +194,13 @@ fn clean_removes_the_routes_of_a_killed_router() -> Result<()> {
     lab.start()?;
     routed(router, 2)?;
     lab.kill("r")?;
+    // The entry of a next hop, as an enforcing router has them.
+    router.sh(
+        "ip neigh add 10.2.0.99 lladdr 02:00:00:00:00:99 dev eth0 nud permanent protocol 154",
+    )?;
     let cleaned = report(router, &["clean"])?;
     ensure!(cleaned["routes"].as_u64() >= Some(4), "{cleaned:#}");
+    ensure!(cleaned["neighbours"] == 1, "{cleaned:#}");
     same(&before, &everything(router)?)
 }
 

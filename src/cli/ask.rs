@@ -92,6 +92,7 @@ pub(super) fn status(status: &Value) -> String {
     }
     let (mode, own) = (cell(&status["trust"]["mode"]), &status["trust"]["own"]);
     text += &match own["ends_in_ms"].as_u64() {
+        _ if own["revoked"] == true => format!("trust    {mode}; the certificate IS REVOKED\n"),
         Some(0) => format!("trust    {mode}; the certificate HAS ENDED\n"),
         Some(_) => format!(
             "trust    {mode}; certificate ends in {}\n",
@@ -318,15 +319,21 @@ pub(super) fn trust(trust: &Value) -> String {
         "this host  has no key: nobody who enforces hears it\n".to_owned()
     } else {
         let end = match own["ends_in_ms"].as_u64() {
+            _ if own["revoked"] == true => "IS REVOKED".to_owned(),
             Some(0) => "has ended".to_owned(),
             _ => format!("ends in {}", span(&own["ends_in_ms"])),
         };
+        // A router alone serves nothing: prefixes and their number would mean nothing.
+        let may = if list(&own["prefixes"]).next().is_some() {
+            let prefixes = words(&own["prefixes"]);
+            format!(" of {prefixes}, {} addresses", own["address_limit"])
+        } else {
+            String::new()
+        };
         format!(
-            "this host  {}: {} of {}, {} addresses; certificate {} of {} {end}\n",
+            "this host  {}: {}{may}; certificate {} of {} {end}\n",
             short(&own["id"]),
             words(&own["roles"]),
-            words(&own["prefixes"]),
-            own["address_limit"],
             own["serial"],
             short(&own["authority"]),
         )

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -113,8 +113,9 @@ impl<W: Write> Printer<'_, W> {
                 packet.line()
             };
             self.written = writeln!(self.out, "{text}");
-            // Nobody waits for the end of what has none.
-            if self.options.interface.is_some() && self.written.is_ok() {
+            // Nobody waits for the end of what has none, as an interface, or may have none, as a pipe.
+            let piped = self.options.file.as_deref() == Some(Path::new("-"));
+            if (piped || self.options.interface.is_some()) && self.written.is_ok() {
                 self.written = self.out.flush();
             }
         }

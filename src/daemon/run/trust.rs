@@ -103,13 +103,19 @@ impl Daemon {
         };
         let (wall, certificate) = (self.node.trust().wall(now), credentials.certificate());
         let left = certificate.not_after.saturating_sub(wall);
-        if left > WARNING_MS || wall < self.warned_ms + DAY_MS {
+        let revoked = self.node.trust().has_revoked(certificate);
+        if (left > WARNING_MS && !revoked) || wall < self.warned_ms + DAY_MS {
             return;
         }
         self.warned_ms = wall;
         let serial = certificate.serial;
         let ends_in = format!("{:?}", Duration::from_secs(left / 1000));
-        if left == 0 {
+        if revoked {
+            tracing::error!(
+                serial,
+                "this host's certificate is revoked: others refuse it"
+            );
+        } else if left == 0 {
             tracing::error!(
                 serial,
                 "this host's certificate has ended: others refuse it"

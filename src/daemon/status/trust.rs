@@ -35,7 +35,12 @@ const OF_TRUST: [Reason; 17] = [
 pub(in crate::daemon) fn trust(daemon: &Daemon, now: Instant) -> Value {
     let node = &daemon.node;
     let wall = node.trust().wall(now);
-    let own = node.config().credentials.as_ref();
+    let own = node.config().credentials.as_ref().map(|own| {
+        let (held, member) = (own.certificate(), format!("{:#}", own.member()));
+        let mut told = certificate(held, &member, wall);
+        told["revoked"] = node.trust().has_revoked(held).into();
+        told
+    });
     let authorities: Vec<Value> = node
         .trust()
         .authorities()
@@ -63,7 +68,7 @@ pub(in crate::daemon) fn trust(daemon: &Daemon, now: Instant) -> Value {
         "schema": "hamp.trust/1",
         "mode": node.trust().mode().as_str(),
         "wall_ms": wall,
-        "own": own.map(|own| certificate(own.certificate(), &format!("{:#}", own.member()), wall)),
+        "own": own,
         "authorities": authorities,
         "members": members,
         "doubted": named(&mut counters.doubted()),

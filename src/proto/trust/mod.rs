@@ -192,6 +192,12 @@ impl Trust {
             .map(|(id, authority)| (*id, authority.number, authority.revoked.len()))
     }
 
+    /// Whether its authority has taken this certificate back, as far as is known here.
+    pub fn has_revoked(&self, certificate: &Certificate) -> bool {
+        let authority = self.authorities.get(&certificate.authority);
+        authority.is_some_and(|authority| authority.revoked.contains(&certificate.serial))
+    }
+
     /// Tells what time it is: `unix_ms` milliseconds since 1970.
     pub fn set_wall(&mut self, now: Instant, unix_ms: u64) {
         self.wall = Some((now, unix_ms));
