@@ -19,6 +19,7 @@ use hamp::wire::{
 };
 use net::{LATENCY, LINK, Net, V4, V6, host_state, ip};
 use support::golden;
+use testbed::Impairment;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLI: Duration = Duration::from_millis(1);
@@ -427,6 +428,27 @@ fn a_statement_is_refused_when_it_is_not_its_senders() {
 }
 
 #[test]
+fn a_statement_for_another_link_is_refused_though_its_member_made_it() {
+    let mut net = pair();
+    let (id, statement) = last_statement(&net);
+    let mut relayed = next(statement, FULL, vec![record("198.18.0.9/32")]);
+    relayed.interface += 1;
+    let (other, before) = (host_state(77), known(&net));
+    (relayed.mac, relayed.ipv4, relayed.ipv6) = (other.mac, other.ipv4, other.ipv6);
+    let refused = net.ignored(1, Reason::ForeignSource);
+    //= docs/spec/membership.md#statement
+    //= type=test
+    //# A receiver MUST refuse a statement that has the epoch of a member that it knows, but another
+    //# interface: it was made for another link.
+    let frame = as_message(id, relayed).encode();
+    let source = other.ipv4.unwrap().into();
+    net.inject(&frame::message(other.mac, source, &frame));
+    net.run_for(LATENCY + LATENCY);
+    assert_eq!(net.ignored(1, Reason::ForeignSource), refused + 1);
+    assert_eq!(known(&net), before);
+}
+
+#[test]
 fn an_old_statement_is_refused() {
     let mut net = pair();
     let (id, now) = last_statement(&net);
@@ -625,6 +647,34 @@ fn a_delta_that_does_not_fit_leaves_the_records_and_asks() {
 }
 
 // ===== Hello =====
+
+#[test]
+fn whoever_missed_the_records_of_a_hello_asks_until_it_has_them() {
+    let mut net = pair();
+    let deaf = |net: &mut Net, loss: f64| {
+        let (to, from) = (Impairment::loss_percent(loss), Impairment::default());
+        net.sim.impair("s2", "eth0", to, from).unwrap();
+    };
+    // It forgets everybody, and the first that it hears is a change.
+    net.sim.kill("s2").unwrap();
+    deaf(&mut net, 100.0);
+    net.sim.start("s2").unwrap();
+    net.run_for(3 * SECOND);
+    deaf(&mut net, 0.0);
+    net.join(0, "198.18.0.7");
+    net.run_for(LATENCY + LATENCY);
+    assert!(known(&net).is_empty());
+    // The answer to its question is lost, and the change when it is repeated.
+    deaf(&mut net, 100.0);
+    net.run_for(2 * SECOND);
+    deaf(&mut net, 0.0);
+    //= docs/spec/membership.md#hello
+    //= type=test
+    //# A receiver that accepts a hello of a generation whose records it neither has nor is collecting
+    //# MUST query the member.
+    net.run_for(SECOND + 700 * MILLI);
+    assert_eq!(known(&net).len(), 3);
+}
 
 #[test]
 fn a_hello_is_sent_at_each_multiple_of_the_interval() {

@@ -263,6 +263,12 @@ impl View {
         let Some(peer) = self.peers.get(&id) else {
             return Ok(());
         };
+        //= docs/spec/membership.md#statement
+        //# A receiver MUST refuse a statement that has the epoch of a member that it knows, but
+        //# another interface: it was made for another link.
+        if peer.epoch == statement.epoch && peer.interface != statement.interface {
+            return Err(Reason::ForeignSource);
+        }
         let newest = (peer.epoch, peer.counter);
         //= docs/spec/membership.md#statement
         //# A receiver MUST refuse a statement whose epoch and counter are not larger than the
@@ -512,6 +518,12 @@ impl View {
         // The sender has moved on: the chains before this one are retired.
         peer.chains.drain(..at);
         peer.said_hello(now, hello.index);
+        //= docs/spec/membership.md#hello
+        //# A receiver that accepts a hello of a generation whose records it neither has nor is
+        //# collecting MUST query the member.
+        if peer.lacks_records() {
+            self.questions.plan(id, false);
+        }
         //= docs/spec/membership.md#proof-of-time
         //# In enforce mode a receiver MUST query a member whose time it was last told, in an answer,
         //# 250 dead times of the member ago.

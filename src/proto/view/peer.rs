@@ -16,8 +16,11 @@ use crate::wire::{ChainId, MemberId, Record, Statement, StatementKind};
 #[derive(Debug, Clone)]
 pub struct Peer {
     pub(super) epoch: u64,
+    pub(super) interface: u32,
     pub(super) counter: u32,
     pub(super) generation: u32,
+    /// The generation that the peer has stated last, and its hellos stand for.
+    pub(super) stated: u32,
     pub(super) digest: [u8; 16],
     pub(super) mac: Mac,
     pub(super) ipv4: Option<core::net::Ipv4Addr>,
@@ -128,6 +131,11 @@ impl Peer {
         self.generation > 0 && self.parts.held == 0
     }
 
+    /// Whether its hellos stand for records that are neither here nor on their way.
+    pub(super) fn lacks_records(&self) -> bool {
+        self.stated != self.generation && self.parts.held == 0
+    }
+
     /// What the peer serves.
     pub fn records(&self) -> &RecordSet {
         &self.records
@@ -207,8 +215,10 @@ impl Peer {
     pub(super) fn new(now: Instant, statement: &Statement, records: Option<RecordSet>) -> Self {
         Self {
             epoch: statement.epoch,
+            interface: statement.interface,
             counter: 0,
             generation: 0,
+            stated: 0,
             digest: [0; 16],
             mac: statement.mac,
             ipv4: None,
@@ -237,6 +247,7 @@ impl Peer {
         fresh: bool,
     ) {
         self.counter = statement.counter;
+        self.stated = statement.generation;
         self.mac = statement.mac;
         self.ipv4 = statement.ipv4;
         self.ipv6 = statement.ipv6;
