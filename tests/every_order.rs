@@ -19,15 +19,18 @@ use std::rc::Rc;
 use hamp::addr::Prefix;
 use hamp::node::{Config, Heard, JoinOptions, LinkId, LinkState, Node};
 use hamp::proto::Timing;
+use hamp::proto::router::RouterConfig;
 use hamp::time::{Duration, Instant};
+use hamp::wire::Roles;
 use invariants::{Bounds, Station, Watch};
+use testbed::sim::{WALL, keys};
 
 const LINK: LinkId = LinkId(2);
 const LATENCY: Duration = Duration::from_millis(1);
 /// Late, so that others come before; and late by more than a hello.
 const LATE: [Duration; 2] = [Duration::from_millis(30), Duration::from_millis(1300)];
 const HOSTS: usize = 3;
-/// The last one only listens.
+/// The last one is a router.
 const MEMBERS: usize = 2;
 
 /// What can go wrong at a place.
@@ -77,6 +80,7 @@ struct World {
     nodes: Vec<Option<Node>>,
     lives: Vec<u64>,
     serving: Vec<bool>,
+    enforces: bool,
     cut: Option<usize>,
     flight: Vec<Flight>,
     serial: u64,
@@ -99,13 +103,14 @@ fn timing() -> Timing {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(enforces: bool) -> Self {
         let bounds = Bounds::new(timing(), LATENCY, Duration::ZERO);
         let mut world = Self {
             now: Instant::ZERO,
             nodes: vec![None; HOSTS],
             lives: vec![0; HOSTS],
             serving: (0..HOSTS).map(|host| host < MEMBERS).collect(),
+            enforces,
             cut: None,
             flight: Vec::new(),
             serial: 0,
@@ -113,6 +118,7 @@ impl World {
             last: None,
             watch: Watch::new(bounds, &[prefix()]),
         };
+        world.watch.set_strict(enforces);
         for host in 0..HOSTS {
             // Not at one moment, so that the order of what they say is not that of their numbers.
             world.now = Instant::from_millis(170 * host as u64);
@@ -122,15 +128,25 @@ impl World {
     }
 
     fn start(&mut self, host: usize) {
-        let config = Config {
+        let router = host >= MEMBERS;
+        let mut config = Config {
             name: format!("h{host}"),
             timing: timing(),
+            router: router.then(RouterConfig::default),
             ..Config::default()
         };
+        if self.enforces {
+            let member = !router;
+            let trust = keys::enforcing(host as u64, Roles { member, router });
+            config.credentials = trust.credentials;
+            config.authorities = trust.authorities;
+            config.trust = trust.mode;
+        }
         self.lives[host] += 1;
         let epoch = 1000 * self.lives[host] + self.now.as_millis();
         let secret = [host as u8 + 1; 32];
         let mut node = Node::new(config, secret, epoch);
+        node.set_wall(self.now, WALL);
         if self.serving[host] {
             node.join(self.now, prefix(), JoinOptions::default())
                 .unwrap();
@@ -315,7 +331,10 @@ impl World {
                 Station {
                     number: host,
                     place: (0, u32::from(self.cut == Some(host))),
-                    link: node.and_then(|node| Some((node, node.links().next()?.1))),
+                    link: node.and_then(|node| {
+                        let (id, link) = node.links().next()?;
+                        Some((node, id, link))
+                    }),
                 }
             })
             .collect();
@@ -393,8 +412,9 @@ impl Explorer {
                 .map(|(place, d)| format!("{place}:{d:?}"))
                 .collect();
             panic!(
-                "{why}\nagain: HAMP_TRAIL='{}' cargo test -p hamp --test every_order",
-                trail.join(",")
+                "{why}\nagain: HAMP_TRAIL='{}' cargo test -p hamp --test every_order {}",
+                trail.join(","),
+                std::thread::current().name().unwrap_or_default()
             );
         }
     }
@@ -402,9 +422,9 @@ impl Explorer {
 
 /// Every way with at most `budget` deviations in the first `until`, or with `HAMP_DEVIATIONS` of
 /// them in `HAMP_UNTIL_MS`; with `HAMP_TRAIL`, that one.
-fn explore(until: Duration, budget: usize) {
+fn explore(enforces: bool, until: Duration, budget: usize) {
     if let Ok(trail) = std::env::var("HAMP_TRAIL") {
-        return again(&trail);
+        return again(World::new(enforces), &trail);
     }
     let number = |name: &str, default: u64| {
         let set = std::env::var(name).ok();
@@ -421,14 +441,13 @@ fn explore(until: Duration, budget: usize) {
         trail: Vec::new(),
     };
     let deviations = number("HAMP_DEVIATIONS", budget as u64) as usize;
-    explorer.go(World::new(), deviations);
+    explorer.go(World::new(enforces), deviations);
     println!("{} ways, {} met others", explorer.ways, explorer.met);
     assert!(explorer.ways > 100);
 }
 
 /// Goes one way again, and says what happens on it.
-fn again(trail: &str) {
-    let mut world = World::new();
+fn again(mut world: World, trail: &str) {
     for step in trail.split(',') {
         let (place, name) = step.split_once(':').expect("PLACE:DEVIATION,...");
         let place: u32 = place.parse().expect("a place");
@@ -444,12 +463,25 @@ fn again(trail: &str) {
     world.settle().unwrap();
 }
 
+const ONCE: Duration = Duration::from_secs(4);
+const TWICE: Duration = Duration::from_millis(800);
+
 #[test]
-fn whatever_goes_wrong_once_the_views_are_right_in_time() {
-    explore(Duration::from_secs(4), 1);
+fn whatever_goes_wrong_once_the_tables_are_right_in_time() {
+    explore(false, ONCE, 1);
 }
 
 #[test]
-fn whatever_goes_wrong_twice_the_views_are_right_in_time() {
-    explore(Duration::from_millis(800), 2);
+fn whatever_goes_wrong_twice_the_tables_are_right_in_time() {
+    explore(false, TWICE, 2);
+}
+
+#[test]
+fn whatever_goes_wrong_once_for_hosts_that_enforce_the_tables_are_right_in_time() {
+    explore(true, ONCE, 1);
+}
+
+#[test]
+fn whatever_goes_wrong_twice_for_hosts_that_enforce_the_tables_are_right_in_time() {
+    explore(true, TWICE / 2, 2);
 }

@@ -37,6 +37,23 @@ fn clocks_200_ppm_off_refuse_no_honest_hello() -> Result<()> {
 }
 
 #[test]
+fn a_router_knows_a_crowd_and_has_its_table_back() -> Result<()> {
+    let crowd = measure(&["crowd", "--quick"])?;
+    for run in crowd["runs"].as_array().expect("runs") {
+        assert_eq!(run["known"], 100);
+        // A hundred hellos a second of each.
+        let hellos = run["hellos"].as_u64().expect("a number");
+        assert!(hellos.abs_diff(20_000) <= 200, "{run}");
+    }
+    let recovery = measure(&["recovery", "--quick"])?;
+    for run in recovery["runs"].as_array().expect("runs") {
+        let of = |key: &str| run[key].as_f64().expect("a number");
+        assert!(of("recovered_ms") <= of("formula_ms") + 10.0, "{run}");
+    }
+    Ok(())
+}
+
+#[test]
 fn clocks_further_apart_than_allowed_are_told() {
     let arguments = [
         "measure",

@@ -13,8 +13,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hamp::addr::Prefix;
-use hamp::node::{Link, Node};
+use hamp::node::{Link, LinkId, Node};
 use hamp::proto::Timing;
+use hamp::proto::election::Family;
 use hamp::proto::member::DRAIN;
 use hamp::time::{Duration, Instant};
 use hamp::wire::MemberId;
@@ -27,13 +28,13 @@ pub struct Station<'a> {
     /// Which link it is on, and which part of that.
     pub place: (usize, u32),
     /// Hamp on it; `None` while it does not run, is frozen or has no carrier.
-    pub link: Option<(&'a Node, &'a Link)>,
+    pub link: Option<(&'a Node, LinkId, &'a Link)>,
 }
 
 impl Station<'_> {
     /// Whether it has an address of the prefix's family.
     fn speaks(&self, prefix: &Prefix) -> bool {
-        let state = self.link.and_then(|(_, link)| link.state());
+        let state = self.link.and_then(|(.., link)| link.state());
         state.is_some_and(|state| match prefix.addr().is_ipv6() {
             true => state.ipv6.is_some(),
             false => state.ipv4.is_some(),
@@ -41,7 +42,7 @@ impl Station<'_> {
     }
 
     fn serves(&self, prefix: &Prefix) -> bool {
-        self.link.is_some_and(|(_, link)| {
+        self.link.is_some_and(|(.., link)| {
             let own = link.member();
             own.is_active() && own.records().get(prefix).is_some()
         })
@@ -98,8 +99,11 @@ impl State {
 /// Who watches whom for which prefix.
 type Pair = (usize, usize, Prefix);
 
-/// Who serves a prefix on a link, and since when that is so.
+/// Who serves a prefix in a place, or routes there, and since when that is so.
 type Since = (Vec<usize>, Instant);
+
+/// The routers of each place.
+type Routers = BTreeMap<((usize, u32), Family), Since>;
 
 /// Watches a network.
 #[derive(Clone, Debug)]
@@ -115,6 +119,10 @@ pub struct Watch {
     means: BTreeMap<Pair, State>,
     /// Who serves a prefix in a place, and since when it is they.
     servers: BTreeMap<((usize, u32), Prefix), Since>,
+    routers: Routers,
+    /// What each member has ever said that it serves, by link.
+    said: BTreeMap<(usize, MemberId), BTreeSet<Prefix>>,
+    strict: bool,
 }
 
 impl Watch {
@@ -127,7 +135,20 @@ impl Watch {
             serves: BTreeMap::new(),
             means: BTreeMap::new(),
             servers: BTreeMap::new(),
+            routers: BTreeMap::new(),
+            said: BTreeMap::new(),
+            strict: false,
         }
+    }
+
+    /// Nothing may be known that its member has not said.
+    pub fn set_strict(&mut self, strict: bool) {
+        self.strict = strict;
+    }
+
+    /// Somebody with a certificate of its own, for `prefix`, may say so on a link.
+    pub fn allow(&mut self, link: usize, id: MemberId, prefix: Prefix) {
+        self.said.entry((link, id)).or_default().insert(prefix);
     }
 
     /// Something goes wrong until `until`.
@@ -157,10 +178,18 @@ impl Watch {
     /// What does not hold.
     pub fn look(&mut self, now: Instant, stations: &[Station<'_>]) -> Result<(), String> {
         for station in stations {
-            if let Some((_, link)) = station.link {
-                self.ids.insert(station.number, link.member().identity().id);
+            if let Some((.., link)) = station.link {
+                let id = link.member().identity().id;
+                self.ids.insert(station.number, id);
+                let said = self.said.entry((station.place.0, id)).or_default();
+                said.extend(link.member().records().prefixes().map(|(prefix, _)| prefix));
                 bounded(station)?;
             }
+        }
+        if self.strict {
+            stations
+                .iter()
+                .try_for_each(|station| self.verified(station))?;
         }
         for member in stations {
             for viewer in stations {
@@ -181,6 +210,69 @@ impl Watch {
                     |station: &&Station<'_>| station.serves(&prefix) && station.speaks(&prefix);
                 let servers: Vec<_> = here().filter(serve).map(|station| station.number).collect();
                 self.one_owner(now, (place, prefix), servers, here())?;
+            }
+            self.one_forwarder(now, place, stations)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a host knows of nobody but what they have said themselves, on its own link.
+    fn verified(&self, station: &Station<'_>) -> Result<(), String> {
+        let Some((.., link)) = station.link else {
+            return Ok(());
+        };
+        for (id, peer) in link.peers() {
+            let said = self.said.get(&(station.place.0, id));
+            let said =
+                said.ok_or_else(|| format!("I4: {} knows {id}, who is nobody", station.number))?;
+            for (prefix, _) in peer.records().prefixes() {
+                if !said.contains(&prefix) {
+                    return Err(format!("I4: {} knows {id} for {prefix}", station.number));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether one router of those who live in a place forwards, once they agree.
+    fn one_forwarder(
+        &mut self,
+        now: Instant,
+        place: (usize, u32),
+        stations: &[Station<'_>],
+    ) -> Result<(), String> {
+        for family in Family::ALL {
+            let routers = || {
+                let here = stations.iter().filter(|station| station.place == place);
+                here.filter_map(|station| Some((station.number, station.link?.2)))
+                    .filter(|(_, link)| link.is_routed() && link.member().is_active())
+                    .filter(|(_, link)| {
+                        let state = link.state();
+                        state.is_some_and(|state| match family {
+                            Family::V4 => state.ipv4.is_some(),
+                            Family::V6 => state.ipv6.is_some(),
+                        })
+                    })
+            };
+            let live: Vec<_> = routers().map(|(number, _)| number).collect();
+            let (known, since) = self.routers.entry((place, family)).or_default();
+            if *known != live {
+                (*known, *since) = (live, now);
+            }
+            let for_long = now.saturating_duration_since(*since);
+            let quiet = now.saturating_duration_since(self.disturbed);
+            if quiet.min(for_long) <= self.bounds.present.max(self.bounds.absent) {
+                continue;
+            }
+            let forwards = |link: &Link| link.forwarder(family).is_some_and(|f| f.own);
+            let forwarders: Vec<_> = routers()
+                .filter(|(_, link)| forwards(link))
+                .map(|(number, _)| number)
+                .collect();
+            if forwarders.len() != known.len().min(1) {
+                return Err(format!(
+                    "I3: {forwarders:?} forward {family:?}, of {known:?}"
+                ));
             }
         }
         Ok(())
@@ -204,7 +296,7 @@ impl Watch {
             return Ok(());
         }
         let owns = |station: &&Station<'_>| {
-            let ranks = station.link.map(|(_, link)| link.ranks(what.1.addr()));
+            let ranks = station.link.map(|(.., link)| link.ranks(what.1.addr()));
             ranks.is_some_and(|ranks| ranks.first().is_some_and(|first| first.own))
         };
         let owners: Vec<_> = here.filter(owns).map(|station| station.number).collect();
@@ -229,7 +321,8 @@ impl Watch {
         viewer: &Station<'_>,
     ) -> Result<(), String> {
         let quiet = self.quiet(now);
-        let (Some((_, view)), Some(id)) = (viewer.link, self.ids.get(&member.number)) else {
+        let (Some((node, link, view)), Some(id)) = (viewer.link, self.ids.get(&member.number))
+        else {
             // Who does not run knows nobody; when it starts it begins to learn.
             self.serves.retain(|(_, who, _), _| *who != viewer.number);
             self.means.retain(|(_, who, _), _| *who != viewer.number);
@@ -237,11 +330,20 @@ impl Watch {
         };
         let known = view.peers().find(|(known, _)| known == id);
         for prefix in &self.prefixes {
-            let has = known.is_some_and(|(_, peer)| peer.records().get(prefix).is_some());
+            let sees = known.is_some_and(|(_, peer)| peer.records().get(prefix).is_some());
+            // A router that slept keeps its routes until it has heard everybody.
+            let table = node
+                .router()
+                .filter(|_| view.is_routed() && view.is_recovered());
+            let holds = table.map(|table| {
+                let mut members = table.members(*prefix);
+                members.any(|(on, who, _)| (on, who) == (link, *id))
+            });
+            let (lacks, has) = (!sees || holds == Some(false), sees || holds == Some(true));
             let reached = member.link.filter(|_| member.place == viewer.place);
             let serves = reached.is_some() && member.serves(prefix);
-            let means =
-                serves || reached.is_some_and(|(node, _)| node.joined().any(|(p, _)| p == *prefix));
+            let means = serves
+                || reached.is_some_and(|(node, ..)| node.joined().any(|(p, _)| p == *prefix));
             let fresh = State {
                 is: false,
                 since: now,
@@ -251,9 +353,9 @@ impl Watch {
             let meant_for = self.means.entry(pair).or_insert(fresh).note(now, means);
             let Bounds { present, absent } = self.bounds;
             let (who, whom) = (viewer.number, member.number);
-            if serves && !has && for_long.min(quiet) > present {
+            if serves && lacks && for_long.min(quiet) > present {
                 return Err(format!(
-                    "I1: {who} does not know that {whom} serves {prefix}, after {for_long:?}"
+                    "I1: {who} (view {sees}, table {holds:?}) does not know that {whom} serves {prefix}, after {for_long:?}"
                 ));
             }
             if !serves && has && for_long > absent {
@@ -273,7 +375,7 @@ impl Watch {
 
 /// No table is larger than its limit.
 fn bounded(station: &Station<'_>) -> Result<(), String> {
-    let Some((node, link)) = station.link else {
+    let Some((node, _, link)) = station.link else {
         return Ok(());
     };
     let limits = node.config().limits;
@@ -290,6 +392,15 @@ fn bounded(station: &Station<'_>) -> Result<(), String> {
         }
     }
     let share = limits.all_records / limits.members.max(1);
+    if let Some(router) = node.router()
+        && router.memberships() > router.config().memberships
+    {
+        return Err(format!(
+            "I5: {} keeps {} memberships",
+            station.number,
+            router.memberships()
+        ));
+    }
     if peers > limits.members || records > limits.all_records + share * limits.members {
         return Err(format!(
             "I5: {} keeps {records} records of {peers} members",

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Subcommand;
 use testbed::impair::measure;
-use testbed::sim::measure::clocks;
+use testbed::sim::measure::{clocks, crowd, recovery};
 
 use super::watch_signals;
 
@@ -14,6 +14,10 @@ pub(crate) enum What {
     Impairments(measure::Arguments),
     /// Let hosts whose clocks run apart understand each other for days
     Clocks(clocks::Arguments),
+    /// Say what a router pays for many members that say hello often
+    Crowd(crowd::Arguments),
+    /// Say how soon a router that starts anew has its table back
+    Recovery(recovery::Arguments),
 }
 
 /// Measures it.
@@ -26,6 +30,8 @@ pub(crate) fn run(what: &What) -> Result<u8> {
             measure::run(arguments)?;
         }
         What::Clocks(arguments) => clocks::run(arguments)?,
+        What::Crowd(arguments) => crowd::run(arguments)?,
+        What::Recovery(arguments) => recovery::run(arguments)?,
     }
     Ok(0)
 }

@@ -2,6 +2,9 @@
 //! large tables, in virtual time, and what that takes of a processor.
 
 pub mod clocks;
+pub mod crowd;
+pub mod recovery;
+mod star;
 
 use std::time::Duration;
 
