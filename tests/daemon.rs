@@ -704,10 +704,8 @@ fn a_killed_gate_closes_by_itself() -> Result<()> {
         Ok(())
     })?;
     let log = one.read(daemon.log())?;
-    ensure!(
-        log.contains("paused") && log.contains("joins as new"),
-        "{log}"
-    );
+    // Frozen at work instead of asleep, it does not tell that it paused; it joins as new all the same.
+    ensure!(log.contains("joins as new"), "{log}");
     daemon.kill()?;
     wait::until_ok(
         "addresses go by themselves",
