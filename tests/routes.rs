@@ -310,9 +310,20 @@ fn nothing_of_others_is_touched() -> Result<()> {
          ip route add blackhole 198.18.0.0/16 metric 4294967294; \
          ip -6 route add 2001:2:0:1546::1 via fd15:2::12 metric 20 proto bird; \
          ip nexthop add id 7 via 10.2.0.12 dev eth0; \
+         ip nexthop add id 0x1546000 via 10.2.0.12 dev eth0 proto zebra; \
+         ip nexthop add id 0x1545fff via 10.2.0.12 dev eth0 proto zebra; \
+         ip nexthop add id 0x1440000 via 10.2.0.12 dev eth0 proto zebra; \
+         ip nexthop add id 0x1440002 group 0x1440000 proto zebra; \
+         ip nexthop add id 0x1546002 via 10.2.0.12 dev eth0 proto zebra; \
+         ip route add 203.0.113.0/24 nhid 0x1440002; \
+         ip route add 203.0.114.0/24 nhid 0x1546002; \
          ip neigh add 10.2.0.99 lladdr 02:00:00:00:00:99 dev eth0 nud permanent",
     )?;
     let others = net.everything()?;
+    let multipath = net.bulk.multipath()?;
+    ensure!(net.everything()? == others, "asking what the kernel can do");
+    net.fib = Fib::new(multipath);
+    net.fib.adopt(&net.bulk.snapshot()?);
     for v6 in [false, true] {
         let mac = Some([2, 0, 0, 0, 0, 1]);
         let hops = [(net.hop(v6, 1), mac), (net.hop(v6, 2), mac)];

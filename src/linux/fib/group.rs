@@ -39,6 +39,8 @@ pub(super) struct Groups {
     nexthops: BTreeMap<Hop, u32>,
     /// Ids that are taken.
     taken: BTreeSet<u32>,
+    /// Ids that others have taken.
+    foreign: BTreeSet<u32>,
     next: u32,
 }
 
@@ -50,6 +52,7 @@ impl Groups {
             by_hops: BTreeMap::new(),
             nexthops: BTreeMap::new(),
             taken: BTreeSet::new(),
+            foreign: BTreeSet::new(),
             next: TOP,
         }
     }
@@ -59,6 +62,7 @@ impl Groups {
         self.groups.clear();
         self.by_hops.clear();
         self.nexthops.clear();
+        self.foreign.clone_from(&snapshot.foreign);
         self.taken = snapshot.nexthops.iter().map(|(id, _)| *id).collect();
         let by_id: BTreeMap<u32, Hop> = snapshot.nexthops.iter().copied().collect();
         // Of objects that lead to the same place, one is used; the others go.
@@ -217,12 +221,12 @@ impl Groups {
         members
     }
 
-    /// An id that none of our objects has.
+    /// An id that no object has.
     fn id(&mut self) -> u32 {
         loop {
             let id = self.next;
             self.next = if id > BOTTOM { id - 1 } else { TOP };
-            if self.taken.insert(id) {
+            if !self.foreign.contains(&id) && self.taken.insert(id) {
                 return id;
             }
         }

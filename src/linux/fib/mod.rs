@@ -26,6 +26,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -157,6 +158,8 @@ pub struct Snapshot {
     pub groups: Vec<(u32, Vec<u32>, bool)>,
     /// Nexthop objects.
     pub nexthops: Vec<(u32, Hop)>,
+    /// Ids of nexthop objects and groups that are not ours.
+    pub foreign: BTreeSet<u32>,
     /// Permanent neighbour entries.
     pub neighbours: Vec<(u32, IpAddr, [u8; 6])>,
 }

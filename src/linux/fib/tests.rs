@@ -101,6 +101,7 @@ impl Model {
                 .iter()
                 .map(|((l, a), m)| (*l, *a, *m))
                 .collect(),
+            foreign: BTreeSet::new(),
         }
     }
 }

@@ -53,22 +53,33 @@ const IDLE: u32 = 60 * 100;
 /// And after so long if it is never idle, so that a new hop gets its share of busy traffic too.
 const UNBALANCED: u32 = 600 * 100;
 
-/// An id that no group has, for trying whether the kernel has groups.
-const PROBE: u32 = 0x0154_6002;
+/// Where the ids are looked for that it is tried with whether the kernel has groups. Below those of
+/// routes: zebra counts upwards from the highest id that it has seen, ours included.
+const PROBE: u32 = 0x0144_0000;
 
 impl Bulk {
     /// What this kernel can do for routes with several hops: nexthop objects are there since
     /// Linux 5.3, resilient groups since 5.13.
     pub fn multipath(&mut self) -> io::Result<Multipath> {
+        let mut snapshot = Snapshot::default();
+        if !self.nexthops(&mut snapshot)? {
+            return Ok(Multipath::Routes);
+        }
+        let foreign = |id: u32| snapshot.foreign.contains(&id);
+        let mut ids = PROBE..;
+        let Some(probe) = ids.find(|id| !foreign(*id) && !foreign(*id + 1)) else {
+            return Ok(Multipath::Routes);
+        };
         let mut tries = Requests::default();
-        for id in [PROBE, PROBE + 1] {
+        // What a daemon that was killed here has left.
+        for id in [probe, probe + 1] {
             delete_nexthop(&mut tries, id);
         }
         tries.begin(NEW_NEXTHOP, CREATE, &nexthop_header(libc::AF_INET, 0));
-        tries.number(NHA_ID, PROBE);
+        tries.number(NHA_ID, probe);
         tries.attribute(NHA_BLACKHOLE, &[]);
-        group(&mut tries, PROBE + 1, &[PROBE], false, true);
-        for id in [PROBE + 1, PROBE] {
+        group(&mut tries, probe + 1, &[probe], false, true);
+        for id in [probe + 1, probe] {
             delete_nexthop(&mut tries, id);
         }
         let refused = self.run(tries)?;
@@ -103,12 +114,7 @@ impl Bulk {
     /// What the kernel has of ours for routes to members.
     pub fn snapshot(&mut self) -> io::Result<Snapshot> {
         let mut snapshot = Snapshot::default();
-        let nexthops = self.dump(GET_NEXTHOP, &[0; 8], |body| nexthop(body, &mut snapshot));
-        match nexthops {
-            // A kernel without nexthop objects.
-            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
-            done => done?,
-        }
+        self.nexthops(&mut snapshot)?;
         for family in [libc::AF_INET, libc::AF_INET6] {
             let header = route_header(family, 0, 0, 0);
             let routes = self.dump(libc::RTM_GETROUTE, &header, |body| {
@@ -124,6 +130,14 @@ impl Bulk {
             snapshot.neighbours.extend(neighbour(body));
         })?;
         Ok(snapshot)
+    }
+
+    /// Asks for nexthop objects and groups; whether the kernel knows such things.
+    fn nexthops(&mut self, snapshot: &mut Snapshot) -> io::Result<bool> {
+        match self.dump(GET_NEXTHOP, &[0; 8], |body| nexthop(body, snapshot)) {
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(false),
+            done => done.map(|()| true),
+        }
     }
 }
 
@@ -294,6 +308,10 @@ fn nexthop(body: &[u8], snapshot: &mut Snapshot) {
         return;
     };
     if header[2] != OURS {
+        let mut all = attributes(rest).filter(|(attribute, _)| *attribute == NHA_ID);
+        snapshot
+            .foreign
+            .extend(all.find_map(|(_, value)| number(value)));
         return;
     }
     let (mut id, mut link, mut via, mut members, mut kind) = (None, None, None, None, 0);
