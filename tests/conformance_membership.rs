@@ -4,6 +4,7 @@
 mod net;
 mod support;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use hamp::addr::Prefix;
@@ -446,6 +447,43 @@ fn a_statement_for_another_link_is_refused_though_its_member_made_it() {
     net.run_for(LATENCY + LATENCY);
     assert_eq!(net.ignored(1, Reason::ForeignSource), refused + 1);
     assert_eq!(known(&net), before);
+}
+
+#[test]
+fn a_statement_is_refused_with_an_address_of_no_other_host() {
+    let mut net = pair();
+    let (id, statement) = last_statement(&net);
+    let (before, own) = (known(&net), net.state(1));
+    //= docs/spec/membership.md#statement
+    //= type=test
+    //# A receiver MUST refuse a statement that states an address which no other host of the link can
+    //# have: a loopback, group or broadcast address, one of the class, or one of its own.
+    let ipv4 = [
+        "127.0.0.1",
+        "0.0.0.1",
+        "224.0.0.5",
+        "255.255.255.255",
+        "198.18.0.1",
+    ]
+    .map(|text| (text.parse().ok(), statement.ipv6));
+    let ipv6 = ["::1", "ff02::1", "::ffff:192.0.2.1", "2001:2:0:1546::1"]
+        .map(|text| (statement.ipv4, text.parse().ok()));
+    let mine = [(own.ipv4, statement.ipv6), (statement.ipv4, own.ipv6)];
+    let mac = net.state(0).mac;
+    for (ipv4, ipv6) in ipv4.into_iter().chain(ipv6).chain(mine) {
+        // It comes by the family whose address is good, and by the other one too.
+        let mut forged = next(statement.clone(), FULL, vec![record("198.18.0.9/32")]);
+        (forged.ipv4, forged.ipv6) = (ipv4, ipv6);
+        let forged = as_message(id, forged).encode();
+        for source in [IpAddr::from(ipv4.unwrap()), ipv6.unwrap().into()] {
+            let refused = net.ignored(1, Reason::ForeignSource);
+            net.inject(&frame::message(mac, source, &forged));
+            net.run_for(LATENCY + LATENCY);
+            let now = net.ignored(1, Reason::ForeignSource);
+            assert_eq!(now, refused + 1, "{ipv4:?} {ipv6:?} from {source}");
+            assert_eq!(known(&net), before);
+        }
+    }
 }
 
 #[test]

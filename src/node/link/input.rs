@@ -146,7 +146,13 @@ impl Link {
                 member, statement, ..
             } => {
                 let view = &self.view;
-                let glance = view.glance(source, *member, statement);
+                let own = self.member.identity();
+                let taken = statement.ipv4.is_some_and(|at| Some(at) == own.ipv4)
+                    || statement.ipv6.is_some_and(|at| Some(at) == own.ipv6);
+                let glance = match taken {
+                    true => Err(Reason::ForeignSource),
+                    false => view.glance(source, *member, statement),
+                };
                 let vouched = glance.and_then(|()| host.vouch(now, source, message, signed));
                 let handled = vouched.and_then(|standing| {
                     let standing = standing.as_ref();

@@ -9,6 +9,7 @@ mod peer;
 mod questions;
 
 use core::cmp::Ordering;
+use core::net::IpAddr;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -260,6 +261,16 @@ impl View {
         if source.mac != statement.mac || !stated.contains(&Some(source.address)) {
             return Err(Reason::ForeignSource);
         }
+        //= docs/spec/membership.md#statement
+        //# A receiver MUST refuse a statement that states an address which no other host of the link
+        //# can have: a loopback, group or broadcast address, one of the class, or one of its own.
+        if stated
+            .into_iter()
+            .flatten()
+            .any(|at| !self.may_be_of_a_host(at))
+        {
+            return Err(Reason::ForeignSource);
+        }
         let Some(peer) = self.peers.get(&id) else {
             return Ok(());
         };
@@ -280,6 +291,16 @@ impl View {
             Ordering::Equal => Err(Reason::Duplicate),
             Ordering::Less => Err(Reason::Replay),
         }
+    }
+
+    /// Whether a host can have this unicast address.
+    fn may_be_of_a_host(&self, address: IpAddr) -> bool {
+        let special = match address {
+            IpAddr::V4(v4) => v4.octets()[0] == 0 || v4.is_broadcast(),
+            IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some(),
+        };
+        let nobodys = special || address.is_loopback() || address.is_multicast();
+        !nobodys && !self.class.contains(address)
     }
 
     /// Takes a report or an anchor; `standing` is what its sender was verified to be allowed.
