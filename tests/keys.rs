@@ -327,3 +327,38 @@ fn an_authority_does_not_say_what_makes_no_sense() {
     }
     assert!(!place.at("l").exists());
 }
+
+#[test]
+fn a_pipe_keeps_nobody_waiting() {
+    let place = Place::new("pipe");
+    let made = Command::new("mkfifo").arg(place.at("pipe")).status();
+    assert!(made.unwrap().success());
+    for arguments in [
+        &["authority", "show", "pipe"][..],
+        &["key", "show", "pipe"],
+        &["run", "--config", "pipe"],
+    ] {
+        let output = Command::new("timeout")
+            .args(["20", env!("CARGO_BIN_EXE_hamp")])
+            .args(arguments)
+            .current_dir(&place.0)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{arguments:?}: {said}");
+        assert!(said.contains("no regular file"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn names_and_contents_of_files_do_not_command_a_terminal() {
+    let place = Place::new("terminal");
+    let said = place.refused("authority show no\u{1b}[31mpe", 78);
+    assert!(said.contains("no\\u{1b}[31mpe: No such file"), "{said}");
+    let text = "-----BEGIN \u{1b}[31mHAMP\u{7}-----\nAAAA\n";
+    fs::write(place.at("strange"), text).unwrap();
+    let said = place.refused("authority show strange", 78);
+    assert!(!said.contains(['\u{1b}', '\u{7}']), "{said:?}");
+    let said = place.ok("key new \u{1b}[31m.key");
+    assert!(!said.contains('\u{1b}'), "{said:?}");
+}

@@ -218,12 +218,18 @@ impl Config {
     /// Reads and checks a file.
     pub fn load(path: &Path) -> Result<Self, Error> {
         let file = path.display().to_string();
-        let text = fs::read_to_string(path).map_err(|error| Error {
+        let failed = |message: String| Error {
             file: file.clone(),
             line: None,
             key: None,
-            message: error.to_string(),
-        })?;
+            message,
+        };
+        // A pipe would keep a daemon that reads its file again waiting for whoever writes to it.
+        let about = fs::metadata(path).map_err(|error| failed(error.to_string()))?;
+        if !about.is_file() {
+            return Err(failed("this is no regular file".to_owned()));
+        }
+        let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
         let mut config = Self::parse(&text, &file)?;
         if let (Some(trust), Some(directory)) = (&mut config.trust, path.parent()) {
             trust.resolve(directory);

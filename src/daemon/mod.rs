@@ -16,7 +16,7 @@ pub mod run;
 pub mod status;
 pub mod trust;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io;
 
 use crate::linux::checks::Unmet;
@@ -89,14 +89,29 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
+        write!(f, "{}", Printable(&self.message))?;
         self.remedy
             .iter()
-            .try_for_each(|remedy| write!(f, "\n  try: {remedy}"))
+            .try_for_each(|remedy| write!(f, "\n  try: {}", Printable(remedy)))
     }
 }
 
 impl std::error::Error for Failure {}
+
+/// A text for a terminal: names of files, and what stands in them, may hold anything, but not
+/// command it.
+#[derive(Debug, Clone, Copy)]
+pub struct Printable<'a>(pub &'a str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            '\n' | '\t' => f.write_char(c),
+            c if c.is_control() => write!(f, "{}", c.escape_default()),
+            c => f.write_char(c),
+        })
+    }
+}
 
 impl From<config::Error> for Failure {
     fn from(error: config::Error) -> Self {

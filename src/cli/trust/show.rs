@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::daemon::Printable;
 use crate::daemon::trust::Kind;
 use crate::proto::trust::PublicKey;
 use crate::wire::{Certificate, MemberId, RevocationList};
@@ -110,7 +111,7 @@ pub(super) fn people(document: &Value) -> String {
     }
     let lines = lines
         .into_iter()
-        .map(|(name, value)| format!("{name:<12}  {value}"));
+        .map(|(name, value)| format!("{name:<12}  {}", Printable(&value)));
     lines
         .map(|line| line.trim_end().to_owned() + "\n")
         .collect()

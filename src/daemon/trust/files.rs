@@ -79,11 +79,16 @@ pub fn read(path: &Path) -> Result<Content, Failure> {
         io::ErrorKind::PermissionDenied => Failure::io(&path.display().to_string(), error),
         _ => bad(path, error.to_string()),
     };
-    let file = File::open(path).map_err(|error| failed(&error))?;
-    let about = file.metadata().map_err(|error| failed(&error))?;
+    // Looked at before it is opened: a pipe would keep a daemon waiting for whoever writes to it.
+    let about = fs::metadata(path).map_err(|error| failed(&error))?;
     if about.is_dir() {
         return Err(bad(path, "this is a directory"));
     }
+    if !about.is_file() {
+        return Err(bad(path, "this is no regular file"));
+    }
+    let file = File::open(path).map_err(|error| failed(&error))?;
+    let about = file.metadata().map_err(|error| failed(&error))?;
     let mut text = Zeroizing::new(String::with_capacity(8192));
     let read = file.take(MAX_BYTES + 1).read_to_string(&mut text);
     read.map_err(|error| failed(&error))?;
