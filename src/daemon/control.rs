@@ -6,6 +6,7 @@
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{self as std_unix, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -109,7 +110,16 @@ impl Listener {
                 if path.is_none() || std_unix::UnixStream::connect_addr(&address).is_ok() {
                     return Err(running(name));
                 }
-                // Nobody listens: left by a daemon that was killed.
+                // Nobody listens: left by a daemon that was killed, unless it is no socket at all.
+                let left = |path: &Path| {
+                    path.symlink_metadata()
+                        .is_ok_and(|about| about.file_type().is_socket())
+                };
+                if !path.as_deref().is_some_and(left) {
+                    let message = format!("control socket {name}: another file is there");
+                    return Err(Failure::new(exit::FAILED, message)
+                        .with_remedy("name another path, or @NAME"));
+                }
                 path.iter()
                     .try_for_each(std::fs::remove_file)
                     .map_err(failed)?;

@@ -76,6 +76,20 @@ async fn a_second_listener_is_refused_and_a_stale_path_is_taken_over() {
     assert!(!path.exists());
 }
 
+#[tokio::test]
+async fn a_file_where_the_socket_should_be_is_left_alone() {
+    let path = std::env::temp_dir().join(format!("hamp-no-socket-{}", std::process::id()));
+    std::fs::write(&path, "precious").unwrap();
+    let (calls, _) = mpsc::channel(1);
+    let refused = Listener::start(path.to_str().unwrap(), calls).unwrap_err();
+    assert!(
+        refused.message.contains("another file is there"),
+        "{refused}"
+    );
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    std::fs::remove_file(&path).unwrap();
+}
+
 #[test]
 fn without_a_daemon_the_error_says_how_to_start_one() {
     let error = ask(&name("nobody"), &Request::Status).unwrap_err();
