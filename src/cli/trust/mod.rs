@@ -270,9 +270,13 @@ impl Revoke {
             let message = format!("{}: a list holds {most} serials", self.list.display());
             return Err(Failure::new(exit::FAILED, message));
         }
+        let full = || {
+            let message = format!("{}: there is no higher number", self.list.display());
+            Failure::new(exit::FAILED, message)
+        };
         let list = authority.revoke(RevocationList {
             authority: id,
-            number: number + 1,
+            number: number.checked_add(1).ok_or_else(full)?,
             made: clock::epoch(),
             serials,
             signature: [0; 64],
