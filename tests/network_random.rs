@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use eve::Adversary;
 use hamp::addr::Prefix;
+use hamp::node::LinkId;
 use hamp::proto::Timing;
 use hamp::proto::random::Random;
 use hamp::wire::frame::Frame;
@@ -223,7 +224,9 @@ impl Network {
             let node = node.filter(|_| host.alive && !host.frozen);
             for (at, link) in host.links.iter().enumerate() {
                 let own = node.and_then(|node| {
-                    let (id, link) = node.links().nth(at)?;
+                    // Interfaces are numbered from 2; one that was unplugged since the start is no link.
+                    let wanted = LinkId(at as u32 + 2);
+                    let (id, link) = node.links().find(|(id, _)| *id == wanted)?;
                     Some((node, id, link))
                 });
                 stations.push(Station {
