@@ -16,7 +16,7 @@ use hamp::addr::Prefix;
 use hamp::node::{Link, LinkId, Node};
 use hamp::proto::Timing;
 use hamp::proto::election::Family;
-use hamp::proto::member::DRAIN;
+use hamp::proto::member::{DRAIN, REPORT_INTERVAL};
 use hamp::time::{Duration, Instant};
 use hamp::wire::MemberId;
 
@@ -117,6 +117,8 @@ pub struct Watch {
     serves: BTreeMap<Pair, State>,
     /// Whether it could be meant to.
     means: BTreeMap<Pair, State>,
+    /// Those of whom the first ceased to serve while it lived and reached the second.
+    withdrawn: BTreeSet<Pair>,
     /// Who serves a prefix in a place, and since when it is they.
     servers: BTreeMap<((usize, u32), Prefix), Since>,
     routers: Routers,
@@ -134,6 +136,7 @@ impl Watch {
             ids: BTreeMap::new(),
             serves: BTreeMap::new(),
             means: BTreeMap::new(),
+            withdrawn: BTreeSet::new(),
             servers: BTreeMap::new(),
             routers: BTreeMap::new(),
             said: BTreeMap::new(),
@@ -358,12 +361,23 @@ impl Watch {
                     "I1: {who} (view {sees}, table {holds:?}) does not know that {whom} serves {prefix}, after {for_long:?}"
                 ));
             }
-            if !serves && has && for_long > absent {
+            if for_long == Duration::ZERO && !serves && reached.is_some() {
+                self.withdrawn.insert(pair);
+            } else if serves {
+                self.withdrawn.remove(&pair);
+            }
+            // What is said of a change once more is a sign of life, too.
+            let repeated = if self.withdrawn.contains(&pair) {
+                REPORT_INTERVAL
+            } else {
+                Duration::ZERO
+            };
+            if !serves && has && for_long > absent + repeated {
                 return Err(format!(
                     "I2: {who} still knows {whom} for {prefix}, {for_long:?} after its end"
                 ));
             }
-            if !means && has && meant_for > DRAIN + absent {
+            if !means && has && meant_for > DRAIN + absent + REPORT_INTERVAL {
                 return Err(format!(
                     "I2: {who} still knows {whom} for {prefix}, {meant_for:?} after it left"
                 ));
