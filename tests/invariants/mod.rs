@@ -117,8 +117,8 @@ pub struct Watch {
     serves: BTreeMap<Pair, State>,
     /// Whether it could be meant to.
     means: BTreeMap<Pair, State>,
-    /// Those of whom the first ceased to serve while it lived and reached the second.
-    withdrawn: BTreeSet<Pair>,
+    /// When the first last lived and reached the second.
+    reached: BTreeMap<Pair, Instant>,
     /// Who serves a prefix in a place, and since when it is they.
     servers: BTreeMap<((usize, u32), Prefix), Since>,
     routers: Routers,
@@ -136,7 +136,7 @@ impl Watch {
             ids: BTreeMap::new(),
             serves: BTreeMap::new(),
             means: BTreeMap::new(),
-            withdrawn: BTreeSet::new(),
+            reached: BTreeMap::new(),
             servers: BTreeMap::new(),
             routers: BTreeMap::new(),
             said: BTreeMap::new(),
@@ -329,6 +329,7 @@ impl Watch {
             // Who does not run knows nobody; when it starts it begins to learn.
             self.serves.retain(|(_, who, _), _| *who != viewer.number);
             self.means.retain(|(_, who, _), _| *who != viewer.number);
+            self.reached.retain(|(_, who, _), _| *who != viewer.number);
             return Ok(());
         };
         let known = view.peers().find(|(known, _)| known == id);
@@ -361,23 +362,23 @@ impl Watch {
                     "I1: {who} (view {sees}, table {holds:?}) does not know that {whom} serves {prefix}, after {for_long:?}"
                 ));
             }
-            if for_long == Duration::ZERO && !serves && reached.is_some() {
-                self.withdrawn.insert(pair);
-            } else if serves {
-                self.withdrawn.remove(&pair);
+            if reached.is_some() {
+                self.reached.insert(pair, now);
             }
-            // What is said of a change once more is a sign of life, too.
-            let repeated = if self.withdrawn.contains(&pair) {
-                REPORT_INTERVAL
-            } else {
-                Duration::ZERO
+            let last = self.reached.get(&pair);
+            let gone = last.map_or(for_long, |last| now.saturating_duration_since(*last));
+            // Who lives can be misunderstood as long as it is not heard well, and what it says of a
+            // change once more is a sign of life; who is gone cannot.
+            let over = |span: Duration| match reached {
+                Some(_) => span > absent + REPORT_INTERVAL && quiet > present,
+                None => span > absent && gone > absent,
             };
-            if !serves && has && for_long > absent + repeated {
+            if !serves && has && over(for_long) {
                 return Err(format!(
                     "I2: {who} still knows {whom} for {prefix}, {for_long:?} after its end"
                 ));
             }
-            if !means && has && meant_for > DRAIN + absent + REPORT_INTERVAL {
+            if !means && has && over(meant_for.saturating_sub(DRAIN)) {
                 return Err(format!(
                     "I2: {who} still knows {whom} for {prefix}, {meant_for:?} after it left"
                 ));
