@@ -173,8 +173,7 @@ impl View {
     }
 
     /// Whether nothing is missing: no question for records is left to ask, none was asked
-    /// within `span`, and
-    /// everybody's records are complete.
+    /// within `span`, and everybody's records are complete.
     pub fn is_complete(&self, now: Instant, span: Duration) -> bool {
         self.questions.is_settled(now, span) && self.peers.values().all(Peer::is_complete)
     }

@@ -8,11 +8,13 @@ mod intruder;
 mod services;
 mod words;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use crate::Host;
 use crate::report::Story;
 use crate::script::World;
 use crate::wait;
@@ -67,4 +69,16 @@ impl Options {
         }
         wait::go_on()
     }
+}
+
+/// What takes part, as it says itself: hamp, and the first line of what each of `programs` answers
+/// to its command in `host`.
+fn versions(host: &Host, programs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let own = ("hamp".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    let others = programs.iter().map(|(name, ask)| {
+        let said = host.sh(ask).unwrap_or_default();
+        let first = said.lines().next().unwrap_or("").trim();
+        ((*name).to_owned(), first.chars().take(80).collect())
+    });
+    std::iter::once(own).chain(others).collect()
 }

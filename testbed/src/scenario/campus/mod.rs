@@ -20,7 +20,6 @@ mod analysis;
 mod network;
 mod round;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -29,7 +28,7 @@ use super::words::{self, wrapped};
 use super::{Options, Scenario, hands};
 use crate::capture::Stamp;
 use crate::report::{Run, Story};
-use crate::{Host, Topology, routing};
+use crate::{Topology, routing};
 
 /// One line about it.
 const ABOUT: &str =
@@ -69,7 +68,7 @@ fn run(options: &Options) -> Result<Story> {
         teller.wrap(&format!("hellos every {} ms", hello.as_millis()));
         let mut round = round::Round::build(options, hello, &teller)?;
         if index == 0 {
-            run.versions = versions(round.lab().host("access"));
+            run.versions = super::versions(round.lab().host("access"), PROGRAMS);
             topology = round.lab().topology().clone();
         }
         let told = round.play(&teller)?;
@@ -128,24 +127,14 @@ impl Teller<'_> {
     }
 }
 
-/// What takes part, as it says itself.
-fn versions(host: &Host) -> BTreeMap<String, String> {
-    let mut versions = BTreeMap::new();
-    versions.insert("hamp".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
-    let asks = [
-        ("linux", "uname -r"),
-        ("bird", "bird --version 2>&1"),
-        ("frr", "zebra --version"),
-        ("nft", "nft --version"),
-        ("nginx", "nginx -v 2>&1"),
-        ("named", "named -v"),
-        ("curl", "curl --version"),
-        ("dig", "dig -v 2>&1"),
-    ];
-    for (name, ask) in asks {
-        let said = host.sh(ask).unwrap_or_default();
-        let first = said.lines().next().unwrap_or("").trim();
-        versions.insert(name.into(), first.chars().take(80).collect());
-    }
-    versions
-}
+/// What takes part, and how it says its version.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("linux", "uname -r"),
+    ("bird", "bird --version 2>&1"),
+    ("frr", "zebra --version"),
+    ("nft", "nft --version"),
+    ("nginx", "nginx -v 2>&1"),
+    ("named", "named -v"),
+    ("curl", "curl --version"),
+    ("dig", "dig -v 2>&1"),
+];

@@ -21,7 +21,6 @@ mod inject;
 mod round;
 mod view;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -29,7 +28,7 @@ use anyhow::Result;
 use super::{Options, Scenario, hands};
 use crate::capture::Stamp;
 use crate::report::{Run, Story, Unsupported};
-use crate::{Host, Topology, enter};
+use crate::{Topology, enter};
 use view::View;
 
 /// The IPv4 address that the members share.
@@ -80,7 +79,7 @@ fn run(options: &Options) -> Result<Story> {
         view.begin(hello);
         let mut round = round::Round::build(options, hello)?;
         if index == 0 {
-            run.versions = versions(round.host("client"));
+            run.versions = super::versions(round.host("client"), PROGRAMS);
             topology = round.lab().topology().clone();
         }
         let told = round.play(&mut view, last)?;
@@ -109,24 +108,14 @@ fn run(options: &Options) -> Result<Story> {
     })
 }
 
-/// What takes part, as it says itself.
-fn versions(host: &Host) -> BTreeMap<String, String> {
-    let mut versions = BTreeMap::new();
-    versions.insert("hamp".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
-    let asks = [
-        ("linux", "uname -r"),
-        ("nft", "nft --version"),
-        ("iproute2", "ip -V"),
-        ("nginx", "nginx -v 2>&1"),
-        ("named", "named -v"),
-        ("curl", "curl --version"),
-        ("dig", "dig -v 2>&1"),
-        ("ssh", "ssh -V 2>&1"),
-    ];
-    for (name, ask) in asks {
-        let said = host.sh(ask).unwrap_or_default();
-        let first = said.lines().next().unwrap_or("").trim();
-        versions.insert(name.into(), first.chars().take(80).collect());
-    }
-    versions
-}
+/// What takes part, and how it says its version.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("linux", "uname -r"),
+    ("nft", "nft --version"),
+    ("iproute2", "ip -V"),
+    ("nginx", "nginx -v 2>&1"),
+    ("named", "named -v"),
+    ("curl", "curl --version"),
+    ("dig", "dig -v 2>&1"),
+    ("ssh", "ssh -V 2>&1"),
+];
