@@ -105,6 +105,13 @@ pub(super) fn status(status: &Value) -> String {
             text += &format!("{what:8} {}\n", words(&status[key]));
         }
     }
+    for trouble in list(&status["troubles"]) {
+        text += &format!(
+            "trouble  {}: {}\n",
+            cell(&trouble["link"]),
+            cell(&trouble["text"])
+        );
+    }
     let rows: Vec<[String; 6]> = list(&status["links"])
         .map(|link| {
             [

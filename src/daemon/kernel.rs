@@ -114,7 +114,8 @@ impl Kernel {
             Event::Owner { .. }
             | Event::Rejoined { .. }
             | Event::Forwarder { .. }
-            | Event::Refused { .. } => Ok(()),
+            | Event::Refused { .. }
+            | Event::Trouble { .. } => Ok(()),
         }
     }
 

@@ -20,10 +20,11 @@ use super::run::Daemon;
 use super::{Failure, exit};
 use crate::addr::Prefix;
 use crate::linux::nft::{client, connections, link, member};
+use crate::node::trouble::{Course, Trouble};
 use crate::node::{Link, LinkId};
 use crate::proto::ownership::Candidate;
 use crate::proto::view::Peer;
-use crate::proto::{Timing, What};
+use crate::proto::{Reason, Timing, What};
 use crate::time::{Duration, Instant};
 use crate::wire::{MemberId, Record, Scope};
 
@@ -85,6 +86,7 @@ pub(super) fn status(daemon: &Daemon, now: Instant) -> Later {
         "connections": 0,
         "trust": trust(daemon, now),
         "router": router::summary(daemon),
+        "troubles": troubles(daemon, now),
         "counters": counters(daemon),
     });
     let (client, neighbours) = (node.client, Neighbours::new(daemon, now));
@@ -188,6 +190,31 @@ fn link_status(daemon: &Daemon, now: Instant, id: LinkId, link: &Link) -> Value 
         "prefixes": link_prefixes(link),
         "neighbours": [],
         "routing": router::roles(link),
+    })
+}
+
+/// What others do that people should know of.
+fn troubles(daemon: &Daemon, now: Instant) -> Vec<Value> {
+    let links = daemon.node.links().flat_map(|(id, link)| {
+        let link_name = daemon.kernel.name(id);
+        let troubles = link.troubles(now);
+        troubles.map(move |(what, course)| trouble(now, Some(link_name), what, course))
+    });
+    links.collect()
+}
+
+fn trouble(now: Instant, link: Option<&str>, trouble: &Trouble, course: &Course) -> Value {
+    json!({
+        "link": link,
+        "kind": trouble.kind.as_str(),
+        "text": trouble.to_string(),
+        "member": trouble.member.map(|id| format!("{id:#}")),
+        "mac": trouble.mac.as_ref().map(mac),
+        "address": trouble.address,
+        "reason": trouble.reason.map(Reason::as_str),
+        "since_ms": millis(now.saturating_duration_since(course.since)),
+        "last_ms": millis(now.saturating_duration_since(course.last)),
+        "count": course.count,
     })
 }
 

@@ -7,6 +7,7 @@
 
 mod link;
 mod routing;
+pub mod trouble;
 mod trust;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
@@ -28,6 +29,7 @@ use crate::wire::frame::Mac;
 use crate::wire::{MemberId, Scope};
 use link::{Elsewhere, Host};
 pub use link::{Heard, Link};
+pub use trouble::{Trouble, TroubleKind};
 
 /// What a node is.
 #[derive(Debug, Clone)]
@@ -231,6 +233,13 @@ pub enum Event {
         id: MemberId,
         /// Which limit it exceeds.
         reason: Reason,
+    },
+    /// Somebody does what people should know of; told once, and once a minute while it goes on.
+    Trouble {
+        /// Where.
+        link: LinkId,
+        /// What, and who.
+        trouble: Trouble,
     },
     /// This member slept for longer than its dead time, or its link was down: it joins as new.
     Rejoined {

@@ -126,7 +126,8 @@ impl Host {
             | Event::Route { .. }
             | Event::Forwarder { .. }
             | Event::Recovered
-            | Event::Refused { .. } => {}
+            | Event::Refused { .. }
+            | Event::Trouble { .. } => {}
         }
     }
 

@@ -60,6 +60,10 @@ impl Daemon {
                 let (link, reason) = (self.kernel.name(*link), reason.as_str());
                 tracing::warn!(link, member = %id, reason, "refused: no room");
             }
+            Event::Trouble { link, trouble } => {
+                let kind = trouble.kind.as_str();
+                tracing::warn!(link = self.kernel.name(*link), kind, "{trouble}");
+            }
             Event::Lease { .. } | Event::Neighbour { .. } => tracing::trace!(?event),
             Event::Serve { .. } | Event::Withdraw { .. } => tracing::debug!(?event),
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::trouble::{Trouble, TroubleKind};
 use super::heard::Concerns;
 use super::{Elsewhere, Heard, Link};
 use crate::proto::random::Random;
@@ -139,6 +140,15 @@ impl Link {
             .as_ref()
             .map(|former| former.member.identity().id);
         if message.sender() == self.member.identity().id || Some(message.sender()) == former {
+            if source.mac != self.member.identity().mac {
+                let trouble = Trouble {
+                    member: Some(message.sender()),
+                    mac: Some(source.mac),
+                    address: Some(source.address),
+                    ..Trouble::new(TroubleKind::SameIdentity)
+                };
+                self.trouble(now, trouble);
+            }
             return Err(Some(Reason::OwnId));
         }
         let (what, result) = match message {

@@ -14,6 +14,7 @@ use core::net::IpAddr;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use super::trouble::{Course, Trouble, Troubles};
 use super::{Config, Event, JoinOptions, LinkId, LinkState};
 use crate::addr::{Class, Prefix};
 use crate::proto::member::{Identity, Member, MemberEvent, Speech};
@@ -56,6 +57,7 @@ pub struct Link {
     /// This host is a router here.
     routing: Option<Routing>,
     refusals: Refusals,
+    troubles: Troubles,
     /// Who owns what has to be worked out again.
     stale: bool,
     /// When one of the machines has something to do.
@@ -95,6 +97,7 @@ impl Link {
             resolver: config.client.then(Resolver::default),
             routing: None,
             refusals: Refusals::default(),
+            troubles: Troubles::default(),
             stale: false,
             due: None,
             frames: VecDeque::new(),
@@ -137,6 +140,19 @@ impl Link {
     /// The client's neighbour entries.
     pub fn neighbours(&self) -> impl Iterator<Item = (IpAddr, &resolver::Entry)> {
         self.resolver.iter().flat_map(Resolver::entries)
+    }
+
+    /// What others do that people should know of.
+    pub fn troubles(&self, now: Instant) -> impl Iterator<Item = (&Trouble, &Course)> {
+        self.troubles.current(now)
+    }
+
+    /// Notes a trouble; people are told when it begins, and once a minute while it goes on.
+    pub(super) fn trouble(&mut self, now: Instant, trouble: Trouble) {
+        if self.troubles.note(now, trouble) {
+            let link = self.id;
+            self.events.push_back(Event::Trouble { link, trouble });
+        }
     }
 
     /// Whether it matters here who owns what: not on a router that serves nothing itself, and may

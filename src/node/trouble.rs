@@ -1,0 +1,215 @@
+//! Troubles: what others do to the class or to this host that people should know of.
+//!
+//! A trouble is told once when it begins and then once a minute for as long as it is noted again, so
+//! that a log stays short whatever a stranger sends; `status` lists those of the last minutes. The
+//! table is bounded: what does not fit is counted, and told with the next one that does.
+
+use core::fmt;
+use core::net::IpAddr;
+use std::collections::BTreeMap;
+
+use crate::proto::Reason;
+use crate::time::{Duration, Instant};
+use crate::wire::MemberId;
+use crate::wire::frame::Mac;
+
+/// A trouble that goes on is told again after so long.
+pub const TOLD_AGAIN: Duration = Duration::from_secs(60);
+/// A trouble that was not noted for so long is over.
+pub const OVER: Duration = Duration::from_secs(120);
+/// Troubles that are known at the same time.
+pub const MAX_TROUBLES: usize = 64;
+
+/// A kind of trouble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TroubleKind {
+    /// A member that lives is refused for longer than its dead time.
+    RefusedPeer,
+    /// Another host speaks as this one: with its key, or its name and link-layer address.
+    SameIdentity,
+}
+
+impl TroubleKind {
+    /// The name in `status` and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RefusedPeer => "refused_peer",
+            Self::SameIdentity => "same_identity",
+        }
+    }
+
+    /// What it is, for people.
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::RefusedPeer => "a member that lives is not believed",
+            Self::SameIdentity => "another host speaks with this host's identity",
+        }
+    }
+
+    /// What to do about it, for people.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::RefusedPeer => "see the reason",
+            Self::SameIdentity => {
+                "was it cloned? give it a key of its own (hamp key new), or a name"
+            }
+        }
+    }
+}
+
+/// What somebody does, and who.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Trouble {
+    /// What it is.
+    pub kind: TroubleKind,
+    /// The member that it is about.
+    pub member: Option<MemberId>,
+    /// Who does it, by link-layer address.
+    pub mac: Option<Mac>,
+    /// The address that it is about.
+    pub address: Option<IpAddr>,
+    /// Why something of it is refused.
+    pub reason: Option<Reason>,
+}
+
+impl Trouble {
+    /// A trouble about nobody yet.
+    pub const fn new(kind: TroubleKind) -> Self {
+        Self {
+            kind,
+            member: None,
+            mac: None,
+            address: None,
+            reason: None,
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.about())?;
+        if let Some(member) = self.member {
+            write!(f, ", member {member}")?;
+        }
+        if let Some(mac) = self.mac {
+            write!(
+                f,
+                ", at {}",
+                mac.map(|byte| format!("{byte:02x}")).join(":")
+            )?;
+        }
+        if let Some(address) = self.address {
+            write!(f, ", address {address}")?;
+        }
+        if let Some(reason) = self.reason {
+            write!(f, ", reason {}", reason.as_str())?;
+        }
+        write!(f, ": {}", self.kind.remedy())
+    }
+}
+
+/// How a trouble stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Course {
+    /// When it was noted first.
+    pub since: Instant,
+    /// When it was noted last.
+    pub last: Instant,
+    /// How often it was noted.
+    pub count: u64,
+    told: Instant,
+}
+
+/// The troubles of a link, or of a host.
+#[derive(Debug, Clone, Default)]
+pub struct Troubles {
+    known: BTreeMap<Trouble, Course>,
+    /// Troubles that found no room.
+    untold: u64,
+}
+
+impl Troubles {
+    /// Notes a trouble, and returns whether to tell people of it now.
+    pub fn note(&mut self, now: Instant, trouble: Trouble) -> bool {
+        let over = |course: &Course| now >= course.last + OVER;
+        if let Some(course) = self.known.get_mut(&trouble)
+            && !over(course)
+        {
+            course.last = now;
+            course.count += 1;
+            let again = now >= course.told + TOLD_AGAIN;
+            if again {
+                course.told = now;
+            }
+            return again;
+        }
+        if self.known.len() >= MAX_TROUBLES {
+            self.known.retain(|_, course| !over(course));
+        }
+        if self.known.len() >= MAX_TROUBLES {
+            self.untold += 1;
+            return false;
+        }
+        let course = Course {
+            since: now,
+            last: now,
+            count: 1,
+            told: now,
+        };
+        self.known.insert(trouble, course);
+        true
+    }
+
+    /// Forgets the troubles that `ended` names: they are mended.
+    pub fn end(&mut self, ended: impl Fn(&Trouble) -> bool) {
+        self.known.retain(|trouble, _| !ended(trouble));
+    }
+
+    /// Those that are not over.
+    pub fn current(&self, now: Instant) -> impl Iterator<Item = (&Trouble, &Course)> {
+        let known = self.known.iter();
+        known.filter(move |(_, course)| now < course.last + OVER)
+    }
+
+    /// How many found no room.
+    pub fn untold(&self) -> u64 {
+        self.untold
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trouble(last: u8) -> Trouble {
+        Trouble {
+            mac: Some([2, 0, 0, 0, 0, last]),
+            ..Trouble::new(TroubleKind::RefusedPeer)
+        }
+    }
+
+    #[test]
+    fn a_trouble_is_told_once_a_minute_and_ends_when_it_is_not_noted_any_more() {
+        let mut troubles = Troubles::default();
+        let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
+        let told: Vec<u64> = (0..=120)
+            .filter(|second| troubles.note(at(*second), trouble(1)))
+            .collect();
+        assert_eq!(told, [0, 60, 120]);
+        assert!(troubles.note(at(121), trouble(2)), "another one");
+        assert_eq!(troubles.current(at(239)).count(), 2);
+        assert_eq!(troubles.current(at(240)).count(), 1);
+        assert!(troubles.note(at(500), trouble(1)), "it begins anew");
+    }
+
+    #[test]
+    fn the_table_is_bounded() {
+        let mut troubles = Troubles::default();
+        for last in 0..=200 {
+            troubles.note(Instant::ZERO, trouble(last));
+        }
+        assert_eq!(troubles.current(Instant::ZERO).count(), MAX_TROUBLES);
+        assert_eq!(troubles.untold(), 201 - MAX_TROUBLES as u64);
+        assert!(troubles.note(Instant::ZERO + OVER, trouble(250)));
+    }
+}

@@ -1,0 +1,14 @@
+//! What real networks and real programs do to hamp, in hosts of a lab: one module for each kind of
+//! trouble that people report of software that shares an address.
+
+#[path = "../netns/daemon.rs"]
+mod common;
+mod support;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    testbed::init();
+    let all: [&[testbed::harness::Test]; 0] = [];
+    testbed::harness::main(&all.concat())
+}
