@@ -18,6 +18,7 @@
 //!
 //! The nft tables of `linux` do the same in the kernel, and both pass the same cases.
 
+mod mark;
 mod segment;
 
 use core::net::{IpAddr, SocketAddr};
@@ -26,6 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Reason;
 use crate::addr::Class;
 use crate::time::{Duration, Instant};
+pub use mark::REBINDS;
 pub use segment::{Flags, Segment};
 
 /// A SYN is forgotten this long after its last repetition (RFC 9293 §3.8.3 gives up after 3
