@@ -498,3 +498,19 @@ fn the_fuzz_corpus_holds_the_golden_packets_and_keeps_the_invariants() {
         }
     }
 }
+
+#[test]
+fn a_name_is_for_people_alone() {
+    let (named, _) = statement("report-named");
+    let name = MessageOption::name(&named.options).unwrap();
+    assert_eq!(name.as_str(), "größe-1");
+    //= docs/spec/membership.md#statement
+    //= type=test
+    //# A receiver MUST NOT use a name but to show it to people: it proves nothing, and two members
+    //# may state the same.
+    let (nameless, _) = statement("report-ipv4");
+    assert_eq!(
+        (named.digest, &named.records),
+        (nameless.digest, &nameless.records)
+    );
+}

@@ -21,6 +21,7 @@ use serde::Deserialize;
 use crate::addr::{Class, Ipv4Net, Ipv6Net, Prefix, host};
 use crate::node;
 use crate::proto::Timing;
+use crate::wire::Name;
 
 /// Everything the daemon is told by its file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -370,8 +371,10 @@ impl Config {
         } else {
             self.limits.into()
         };
+        let name = self.node.name.clone().unwrap_or_else(host);
         node::Config {
-            name: self.node.name.clone().unwrap_or_else(host),
+            told_name: Name::of(&name),
+            name,
             class: self.class(),
             timing: Timing {
                 hello: self.hello(),

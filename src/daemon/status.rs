@@ -26,7 +26,7 @@ use crate::proto::ownership::Candidate;
 use crate::proto::view::Peer;
 use crate::proto::{Reason, Timing, What};
 use crate::time::{Duration, Instant};
-use crate::wire::{MemberId, Record, Scope};
+use crate::wire::{MemberId, Name, Record, Scope};
 
 /// Records of others that are listed for a link, and prefixes whose ranks are: with all that a large
 /// router has, the node's hellos would wait for the answer.
@@ -246,6 +246,7 @@ fn one_peer(now: Instant, id: MemberId, peer: &Peer, listed: usize) -> Value {
     let mut member = one_member(id, &peer.mac(), peer.timing());
     let (epoch, generation) = peer.version();
     member.insert("own".into(), false.into());
+    member.insert("name".into(), json!(peer.name().map(Name::as_str)));
     member.insert("ipv4".into(), json!(peer.ipv4()));
     member.insert("ipv6".into(), json!(peer.ipv6()));
     member.insert("epoch".into(), epoch.into());

@@ -26,7 +26,7 @@ use crate::proto::trust::{CheckLimits, Credentials, Mode, PublicKey, Trust};
 use crate::proto::{Counters, Reason, Timing, What, earliest};
 use crate::time::{Duration, Instant};
 use crate::wire::frame::Mac;
-use crate::wire::{MemberId, Scope};
+use crate::wire::{MemberId, Name, Scope};
 use link::{Elsewhere, Host};
 pub use link::{Heard, Link};
 pub use trouble::{Trouble, TroubleKind};
@@ -36,6 +36,8 @@ pub use trouble::{Trouble, TroubleKind};
 pub struct Config {
     /// The host's name; part of its member ids as long as members have no keys.
     pub name: String,
+    /// The name that it tells others; `None`: none.
+    pub told_name: Option<Name>,
     /// The anycast class.
     pub class: Class,
     /// The timers it states as a member.
@@ -60,6 +62,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             name: "localhost".into(),
+            told_name: None,
             class: Class::default(),
             timing: Timing::default(),
             client: false,

@@ -226,6 +226,9 @@ GOLDEN = {
     "report-later-version": ("A record family and an option that version 1 does not know.",
         frame4(message(1, statement(OTHER, 6, 5, 4500, digest(LATER)) + full(LATER)
             + [option(0x4000, b"later")]))),
+    "report-named": ("A report of a member whose host is called `größe-1`.",
+        frame4(message(1, statement(OTHER, 11, 9, 6500, digest(TWO)) + full(TWO)
+            + [option(3, "größe-1".encode())]))),
     "report-part-1": ("The first part of a report in two: 12 of 20 addresses.",
         frame4(message(1, statement(OTHER, 7, 6, 5000, digest(MANY)) + full(MANY[:12], 0, 2)))),
     "report-part-2": ("Its second part, with the digest of all.",

@@ -115,6 +115,10 @@ fn field(key: &str, ours: &Value, theirs: &Value) -> Option<Value> {
         "interval_ms" => statement_or_query("interval"),
         "refresh" => flag(&at("hamp.query.flags.refresh")),
         "anchor" => flag(&at("hamp.query.flags.anchor")),
+        "name" => list(&at("hamp.option"))
+            .iter()
+            .map(|option| find(option, "hamp.name"))
+            .rfind(|name| *name != Value::Null)?,
         "answers" => {
             let options = list(&at("hamp.option"));
             let nonces = options
@@ -125,7 +129,8 @@ fn field(key: &str, ours: &Value, theirs: &Value) -> Option<Value> {
         "unknown_options" => {
             let options = list(&at("hamp.option")).into_iter();
             let unknown = options
-                .filter(|one| one["hamp.option.kind"] != "1" && one["hamp.option.kind"] != "2");
+                .filter(|one| one["hamp.option.kind"] != "1" && one["hamp.option.kind"] != "2")
+                .filter(|one| find(one, "hamp.name") == Value::Null);
             unknown.map(|one| option(&one)).collect()
         }
         "certificate" | "certificate_error" => {

@@ -17,7 +17,7 @@ local TYPES = { [REPORT] = "Report", [HELLO] = "Hello", [ANCHOR] = "Anchor", [QU
 local AUTHENTICATIONS = { [0] = "None", [1] = "Ed25519" }
 local KINDS = { [0] = "Full", [1] = "Delta" }
 local SCOPES = { [0] = "Link", [1] = "Site", [2] = "Global" }
-local OPTIONS = { [1] = "Nonces", [2] = "Certificate" }
+local OPTIONS = { [1] = "Nonces", [2] = "Certificate", [3] = "Name" }
 local FAMILIES = { [4] = "IPv4", [6] = "IPv6" }
 
 local hamp = Proto("hamp", "Host Anycast Membership Protocol")
@@ -81,6 +81,7 @@ local f = {
     option = ProtoField.none("hamp.option", "Option"),
     option_kind = ProtoField.uint16("hamp.option.kind", "Kind", base.DEC, OPTIONS),
     option_length = ProtoField.uint16("hamp.option.length", "Length in bytes"),
+    option_name = ProtoField.string("hamp.name", "Name", base.UNICODE, "What the member's host is called"),
     option_value = ProtoField.bytes("hamp.option.value", "Value"),
     nonce = ProtoField.bytes("hamp.nonce", "Nonce", base.NONE, "Of a query, or of one that is answered"),
 
@@ -346,6 +347,13 @@ local function certificate(range, pinfo, tree)
     end
 end
 
+-- "A receiver MUST ignore a name that is empty, is longer than 64 bytes, is not UTF-8 or holds a
+-- character that is not printable." Of what is not ASCII only the bytes are looked at here.
+local function is_name(range)
+    local text = range:raw()
+    return #text <= 64 and not text:find("[%z\1-\31\127\192\193\245-\255]")
+end
+
 local function options(from, pinfo, tree)
     while from:left() > 0 do
         local start = from.at
@@ -365,6 +373,8 @@ local function options(from, pinfo, tree)
             local range = from:add(item, f.option_value, length)
             if kind == 2 then
                 certificate(range, pinfo, item)
+            elseif kind == 3 and is_name(range) then
+                item:add(f.option_name, range, range:string(ENC_UTF_8))
             end
         end
         item:set_len(from.at - start)

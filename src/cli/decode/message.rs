@@ -107,6 +107,7 @@ fn tell_extras(options: &[MessageOption], authentication: &Authentication) -> St
                 told += &format!(", answers {} queries", nonces.len());
             }
             MessageOption::Certificate(bytes) => told += &tell_certificate(bytes),
+            MessageOption::Name(name) => told += &format!(", named {name}"),
             MessageOption::Unknown { kind, .. } => told += &format!(", option {kind}"),
         }
     }
@@ -174,6 +175,7 @@ fn with_extras(
                 Ok(read) => fields["certificate"] = trust::certificate(&read, at_ms),
                 Err(error) => fields["certificate_error"] = error.to_string().into(),
             },
+            MessageOption::Name(name) => fields["name"] = name.as_str().into(),
             MessageOption::Unknown { kind, value } => {
                 unknown.push(json!({ "kind": kind, "value": hex(value) }));
             }

@@ -80,6 +80,8 @@ impl Link {
         let mut view = View::new(config.class.clone(), config.limits, config.timing, nonces);
         view.set_strict(config.trust == Mode::Enforce);
         view.ask(MemberId::EVERYBODY);
+        let mut member = Member::new(identity, config.timing, secret, epoch);
+        member.set_name(config.told_name.clone());
         Self {
             id,
             state: Some(state),
@@ -87,7 +89,7 @@ impl Link {
             timing: config.timing,
             epoch,
             queries: 0,
-            member: Member::new(identity, config.timing, secret, epoch),
+            member,
             credentials,
             former: None,
             view,

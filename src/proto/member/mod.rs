@@ -24,7 +24,7 @@ use super::{Reason, Timing, earliest};
 use crate::addr::Prefix;
 use crate::time::{Duration, Instant};
 use crate::wire::{
-    ChainId, Hello, MemberId, Query, Record, RecordAddress, Statement, StatementKind,
+    ChainId, Hello, MemberId, Name, Query, Record, RecordAddress, Statement, StatementKind,
 };
 
 /// How long a member listens before it reports for the first time.
@@ -103,6 +103,7 @@ struct Live {
 #[derive(Debug, Clone)]
 pub struct Member {
     identity: Identity,
+    name: Option<Name>,
     timing: Timing,
     secret: [u8; 32],
     phase: Phase,
@@ -152,6 +153,7 @@ impl Member {
     pub fn new(identity: Identity, timing: Timing, secret: [u8; 32], epoch: u64) -> Self {
         Self {
             identity,
+            name: None,
             timing,
             secret,
             phase: Phase::Idle,
@@ -185,6 +187,11 @@ impl Member {
             speech: VecDeque::new(),
             events: VecDeque::new(),
         }
+    }
+
+    /// What its host is called, for the people on others; to be set before it speaks.
+    pub fn set_name(&mut self, name: Option<Name>) {
+        self.name = name;
     }
 
     /// Who the member is.

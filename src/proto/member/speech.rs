@@ -149,8 +149,9 @@ impl Member {
     }
 
     fn split(&self, records: impl Iterator<Item = Record>) -> Vec<Vec<Record>> {
+        let named = self.name.as_ref().map_or(0, |name| 4 + name.as_str().len());
         let room = usize::from(self.identity.mtu)
-            .saturating_sub(OVERHEAD + usize::from(self.identity.sealing))
+            .saturating_sub(OVERHEAD + named + usize::from(self.identity.sealing))
             .max(64);
         let mut parts = vec![Vec::new()];
         let mut left = room;
@@ -202,6 +203,13 @@ impl Member {
         self.spoke = now;
         self.counter += 1;
         statement.counter = self.counter;
+        //= docs/spec/membership.md#statement
+        //# A member that states a name MUST put it into every full report and every anchor, and into
+        //# no other message.
+        if !matches!(statement.kind, StatementKind::Delta { .. }) {
+            let name = self.name.iter().cloned().map(MessageOption::Name);
+            statement.options.extend(name);
+        }
         self.speech.push_back(Speech::Statement(statement));
     }
 
@@ -235,4 +243,68 @@ impl Member {
 fn answers(nonces: &[[u8; 8]]) -> Vec<MessageOption> {
     let option = MessageOption::Nonces(nonces.to_vec());
     (!nonces.is_empty()).then_some(option).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::proto::Timing;
+    use crate::proto::member::Identity;
+    use crate::wire::{MemberId, Name, RecordAddress, Scope};
+
+    fn record(last: u8) -> Record {
+        Record {
+            address: RecordAddress::Prefix(crate::addr::host([198, 18, 0, last].into())),
+            draining: false,
+            scope: Scope::Global,
+            preference: 100,
+            lifetime: Duration::from_secs(3),
+            serial: None,
+        }
+    }
+
+    #[test]
+    fn full_reports_and_anchors_tell_the_name() {
+        let identity = Identity {
+            id: MemberId([1; 16]),
+            interface: 1,
+            mac: [2, 0, 0, 0, 0, 1],
+            ipv4: Some([10, 0, 0, 1].into()),
+            ipv6: None,
+            mtu: 1500,
+            sealing: 0,
+        };
+        let mut member = Member::new(identity, Timing::default(), [1; 32], 1);
+        member.set_name(Name::of("web-1"));
+        let mut random = Random::new(1);
+        member.join(Instant::ZERO, record(1));
+        let (mut now, mut kinds) = (Instant::ZERO, [0; 3]);
+        for step in 0_u64..6000 {
+            now += Duration::from_secs(1);
+            if step == 9 {
+                member.join(now, record(2));
+            }
+            member.handle_timeout(now, &mut random);
+            while let Some(speech) = member.poll_transmit() {
+                let Speech::Statement(statement) = speech else {
+                    continue;
+                };
+                let (kind, named) = match statement.kind {
+                    StatementKind::Full { .. } => (0, true),
+                    StatementKind::Delta { .. } => (1, false),
+                    StatementKind::Anchor => (2, true),
+                };
+                kinds[kind] += 1;
+                //= docs/spec/membership.md#statement
+                //= type=test
+                //# A member that states a name MUST put it into every full report and every anchor,
+                //# and into no other message.
+                let name = MessageOption::name(&statement.options).map(Name::as_str);
+                assert_eq!(name.is_some(), named, "{statement:?}");
+            }
+        }
+        assert!(kinds.iter().all(|count| *count > 0), "{kinds:?}");
+    }
 }

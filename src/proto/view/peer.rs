@@ -10,7 +10,7 @@ use super::super::{Reason, Timing};
 use super::clock::{Clock, Lies, micros};
 use crate::time::{Duration, Instant};
 use crate::wire::frame::Mac;
-use crate::wire::{ChainId, MemberId, Record, Statement, StatementKind};
+use crate::wire::{ChainId, MemberId, MessageOption, Name, Record, Statement, StatementKind};
 
 /// One other member on the link.
 #[derive(Debug, Clone)]
@@ -29,6 +29,7 @@ pub struct Peer {
     pub(super) chains: Vec<(ChainId, Tail)>,
     pub(super) clock: Clock,
     pub(super) router: bool,
+    pub(super) name: Option<Name>,
     pub(super) records: RecordSet,
     pub(super) parts: Parts,
     pub(super) heard: Instant,
@@ -119,6 +120,14 @@ impl Peer {
     /// The peer's IPv6 unicast address.
     pub fn ipv6(&self) -> Option<core::net::Ipv6Addr> {
         self.ipv6
+    }
+
+    //= docs/spec/membership.md#statement
+    //# A receiver MUST NOT use a name but to show it to people: it proves nothing, and two members
+    //# may state the same.
+    /// What the peer's host is called, as it says itself: for people alone.
+    pub fn name(&self) -> Option<&Name> {
+        self.name.as_ref()
     }
 
     /// Whether the peer is a router of the link.
@@ -230,6 +239,7 @@ impl Peer {
             chains: Vec::new(),
             clock: Clock::new(now, statement.time, false),
             router: false,
+            name: None,
             records: records.unwrap_or_default(),
             parts: Parts::default(),
             heard: now,
@@ -252,6 +262,9 @@ impl Peer {
         self.ipv4 = statement.ipv4;
         self.ipv6 = statement.ipv6;
         self.router = statement.router;
+        if let Some(name) = MessageOption::name(&statement.options) {
+            self.name = Some(name.clone());
+        }
         self.timing = Timing {
             hello: statement.hello_interval,
             dead_hellos: statement.dead_hellos,
