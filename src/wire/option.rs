@@ -1,7 +1,7 @@
 //! What a report, anchor or query may carry beside its fields.
 
-use super::{Error, Name};
 use super::cursor::{Put, Reader};
+use super::{Error, Name};
 
 /// An option: a kind, a length and a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
