@@ -110,6 +110,7 @@ pub(crate) fn signed(bytes: &[u8]) {
             prefixes: ["198.18.0.0/22", "2001:2:0:1546::/113"]
                 .map(|prefix| prefix.parse().expect("a prefix"))
                 .to_vec(),
+            hosts: vec![],
             signature: [0; 64],
         };
         Credentials::new(key, authority.certify(draft)).expect("its own")

@@ -45,6 +45,7 @@ fn certified(number: u8, change: impl FnOnce(&mut Certificate)) -> Arc<Credentia
         not_after: WALL + 86_400_000,
         limit: 100,
         prefixes: vec!["198.18.0.0/16".parse().unwrap()],
+        hosts: vec![],
         signature: [0; 64],
     };
     change(&mut draft);

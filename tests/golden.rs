@@ -483,6 +483,7 @@ fn the_fuzz_corpus_holds_the_golden_packets_and_keeps_the_invariants() {
     for name in [
         "certificate-member",
         "certificate-router",
+        "certificate-hosts",
         "revocation-list",
     ] {
         golden::seed("trust", name, &golden::trust(name));

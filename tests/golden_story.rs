@@ -192,7 +192,7 @@ fn we_certify_and_revoke_as_the_independent_encoder_did() {
         authority.public().to_bytes()[..],
         golden::trust("authority-key")
     );
-    let draft = |owner: usize, router: bool| Certificate {
+    let draft = |owner: usize, router: bool, hosts: &[&str]| Certificate {
         roles: Roles {
             member: !router,
             router,
@@ -210,13 +210,16 @@ fn we_certify_and_revoke_as_the_independent_encoder_did() {
                 .map(|prefix| prefix.parse().unwrap())
                 .to_vec()
         },
+        hosts: hosts.iter().map(|net| net.parse().unwrap()).collect(),
         signature: [0; 64],
     };
-    for (name, owner, router) in [
-        ("certificate-member", 1, false),
-        ("certificate-router", 2, true),
+    let hosts = &["10.15.46.1/32", "2001:db8:1546::/64"];
+    for (name, owner, router, hosts) in [
+        ("certificate-member", 1, false, &[][..]),
+        ("certificate-router", 2, true, &[]),
+        ("certificate-hosts", 1, false, hosts),
     ] {
-        let ours = authority.certify(draft(owner, router));
+        let ours = authority.certify(draft(owner, router, hosts));
         assert_eq!(ours.encode(), golden::trust(name), "{name}");
         assert_eq!(
             Certificate::decode(&golden::trust(name)),

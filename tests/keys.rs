@@ -132,6 +132,25 @@ fn five_commands_make_an_authority_and_a_member() {
     assert_eq!(format!("{member:#}"), key["id"]);
     let text = place.ok("authority show hamp.cert");
     assert!(text.contains("may be        member router\n"), "{text}");
+    assert!(text.contains("may be at     any address"), "{text}");
+    // Its own addresses may be named.
+    let hosts = "--prefix 198.18.0.0/16 --host 10.15.46.1 --host 2001:db8::/64";
+    let bound = place.json(&format!("{CERTIFY} {hosts}"));
+    let expected = serde_json::json!(["10.15.46.1", "2001:db8::/64"]);
+    assert_eq!(bound["hosts"], expected);
+    assert_eq!(place.json("authority show hamp.cert")["hosts"], expected);
+    let text = place.ok("authority show hamp.cert");
+    assert!(
+        text.contains("may be at     10.15.46.1 2001:db8::/64\n"),
+        "{text}"
+    );
+    for unusable in ["198.18.0.1", "224.0.0.1", "127.0.0.1", "::"] {
+        let told = place.refused(
+            &format!("{CERTIFY} --prefix 198.18.0.0/16 --host {unusable}"),
+            2,
+        );
+        assert!(told.contains("no unicast address"), "{told}");
+    }
     // A router needs no prefix, and a key can be given by its digits.
     let digits = key["public_key"].as_str().unwrap();
     let certify = CERTIFY.replace("hamp.pub", digits);

@@ -6,9 +6,13 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hamp::node::{Change, Config, Event, JoinOptions, Node};
+use std::net::IpAddr;
+
+use hamp::node::{Change, Config, Event, JoinOptions, LinkState, Node, TroubleKind};
 use hamp::proto::Reason;
-use hamp::proto::trust::{CheckLimits, Credentials, Mode, PublicKey, SecretKey, Signed, Trust};
+use hamp::proto::trust::{
+    CheckLimits, Credentials, Mode, PublicKey, SecretKey, Signed, Surroundings, Trust,
+};
 use hamp::time::Instant;
 use hamp::wire::frame::{self, Frame};
 use hamp::wire::{
@@ -45,6 +49,7 @@ fn certified(number: u8, change: impl FnOnce(&mut Certificate)) -> Arc<Credentia
             "198.18.0.0/16".parse().unwrap(),
             "2001:2:0:1546::/112".parse().unwrap(),
         ],
+        hosts: vec![],
         signature: [0; 64],
     };
     change(&mut draft);
@@ -348,6 +353,142 @@ fn a_member_has_no_more_records_than_its_certificate_says_however_it_brings_them
 }
 
 /// A member on its own, and the time.
+/// Has a host state other addresses of its own from now on.
+fn restate(net: &mut Net, host: usize, change: impl FnOnce(&mut LinkState)) {
+    let mut state = net.state(host);
+    change(&mut state);
+    net.act(host, |node, now| node.handle_link(now, LINK, Some(state)));
+    net.run_for(2 * SECOND);
+}
+
+/// What a host knows of the link of the tests: its subnets, and the gateway 10.0.0.254.
+fn around(net: &mut Net, host: usize) {
+    let own = net.state(host);
+    let around = Surroundings {
+        subnets: vec!["10.0.0.0/24".parse().unwrap(), "fd00::/64".parse().unwrap()],
+        gateways: vec!["10.0.0.254".parse().unwrap()],
+        own: vec![own.ipv4.unwrap().into(), own.ipv6.unwrap().into()],
+    };
+    net.act(host, |node, now| {
+        node.handle_surroundings(now, LINK, around);
+    });
+}
+
+fn troubles(net: &Net, host: usize) -> Vec<(TroubleKind, Option<[u8; 6]>, Option<IpAddr>)> {
+    let told = net.link(host).troubles(net.now());
+    told.map(|(told, _)| (told.kind, told.mac, told.address))
+        .collect()
+}
+
+//= docs/spec/trust.md#addresses
+//= type=test
+//# A receiver MUST refuse a statement with the address of another verified member that lives at
+//# another link-layer address, unless the certificate names that very address and the other's does
+//# not; then it MUST forget the other.
+//= docs/spec/trust.md#addresses
+//= type=test
+//# A receiver that refuses a statement for its addresses SHOULD tell people the link-layer address,
+//# the member and the address.
+#[test]
+fn a_members_address_is_its_own_for_as_long_as_it_lives() {
+    let mut net = trusted_link(11, 3, Mode::Enforce);
+    let (one, two) = (net.state(0), net.state(1));
+    restate(&mut net, 1, |state| state.ipv4 = one.ipv4);
+    // The one whose address it is refuses it as well as those who only listen, and names it.
+    for host in [0, 2, 3] {
+        assert!(net.ignored(host, Reason::ForeignAddress) > 0, "host {host}");
+        let told = (
+            TroubleKind::ForeignAddress,
+            Some(two.mac),
+            one.ipv4.map(IpAddr::V4),
+        );
+        assert!(troubles(&net, host).contains(&told), "host {host}");
+        let stated = net.link(host).peers().find(|(peer, _)| *peer == id(2));
+        assert_ne!(stated.and_then(|(_, peer)| peer.ipv4()), one.ipv4);
+    }
+    // Renumbered, restarted, and with another link-layer address it is itself.
+    restate(&mut net, 1, |_| {});
+    net.run_for(4 * SECOND);
+    assert!(knows(&net, 3).contains(&id(2)));
+    restate(&mut net, 1, |state| {
+        state.ipv4 = Some([10, 0, 0, 77].into());
+    });
+    assert!(knows(&net, 3).contains(&id(2)));
+    // An address is free when who had it is gone.
+    net.set_link(0, false);
+    net.run_for(4 * SECOND);
+    restate(&mut net, 1, |state| state.ipv4 = one.ipv4);
+    net.run_for(4 * SECOND);
+    let stated = net
+        .link(3)
+        .peers()
+        .find(|(peer, _)| *peer == id(2))
+        .unwrap();
+    assert_eq!(stated.1.ipv4(), one.ipv4);
+}
+
+#[test]
+fn a_certificate_that_names_an_address_wins_it_back() {
+    let mut net = Net::new(12);
+    for number in [1, 2] {
+        let host = net.add(number, SECOND, false);
+        let named = net.state(0).ipv4.map(|at| IpAddr::from(at).into());
+        let credentials = certified(number, |draft| {
+            draft.hosts = named.into_iter().filter(|_| number == 1).collect();
+        });
+        equip(&mut net, host, Some(credentials), Mode::Enforce);
+        net.join(host, V4);
+    }
+    let client = net.add(100, SECOND, true);
+    equip(&mut net, client, None, Mode::Enforce);
+    net.set_link(0, false);
+    net.run_for(4 * SECOND);
+    let one = net.state(0);
+    restate(&mut net, 1, |state| state.ipv4 = one.ipv4);
+    net.run_for(2 * SECOND);
+    assert_eq!(knows(&net, client), [id(2)]);
+    net.set_link(0, true);
+    net.run_for(4 * SECOND);
+    assert_eq!(knows(&net, client), [id(1)]);
+}
+
+#[test]
+fn a_member_has_no_address_of_the_gateway_or_of_another_link() {
+    for (mode, bad) in [
+        (Mode::Enforce, [10, 0, 0, 254]),
+        (Mode::Enforce, [10, 0, 0, 255]),
+        (Mode::Enforce, [192, 0, 2, 7]),
+        (Mode::Count, [10, 0, 0, 254]),
+    ] {
+        let mut net = trusted_link(13, 2, mode);
+        (0..3).for_each(|host| around(&mut net, host));
+        assert_eq!(knows(&net, 2), sorted([id(1), id(2)]));
+        restate(&mut net, 1, |state| state.ipv4 = Some(bad.into()));
+        let stated = net.link(2).peers().find(|(peer, _)| *peer == id(2));
+        let stated = stated.and_then(|(_, peer)| peer.ipv4());
+        if mode == Mode::Count {
+            assert_eq!(stated, Some(bad.into()));
+            assert!(net.node(2).counters().doubted_for(Reason::ForeignAddress) > 0);
+        } else {
+            assert_ne!(stated, Some(bad.into()), "{bad:?}");
+            assert!(net.ignored(2, Reason::ForeignAddress) > 0);
+        }
+        // What becomes a gateway later is one from then on.
+        restate(&mut net, 1, |state| {
+            state.ipv4 = Some([10, 0, 0, 78].into());
+        });
+        net.run_for(4 * SECOND);
+        let late = Surroundings {
+            subnets: vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()],
+            gateways: vec!["10.0.0.78".parse().unwrap()],
+            own: vec![],
+        };
+        assert!(knows(&net, 2).contains(&id(2)));
+        net.act(2, |node, now| node.handle_surroundings(now, LINK, late));
+        assert_eq!(knows(&net, 2).contains(&id(2)), mode == Mode::Count);
+    }
+}
+
 fn alone() -> (Node, Instant) {
     let config = Config {
         credentials: Some(certified(1, |_| {})),

@@ -5,6 +5,7 @@
 //! reachability. All are renewed from here, and only as long as the node says so. A failure to put
 //! something in place stops the daemon; a link that went away in the meantime does not.
 
+mod around;
 mod links;
 pub mod remote;
 pub mod routes;
@@ -74,6 +75,8 @@ pub struct Kernel {
     /// Next hops are of verified members only, and nobody may change their neighbour entries.
     verified: bool,
     frames: mpsc::Sender<Frame>,
+    /// The addresses around this host.
+    seen: around::Seen,
     /// When to sweep what a predecessor left and nobody confirmed.
     sweep: Option<Instant>,
 }

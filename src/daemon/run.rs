@@ -258,6 +258,7 @@ impl Daemon {
             if self.renew_at <= woke {
                 self.renew_at = woke + RENEW;
                 self.keep_time(woke);
+                self.look_around(woke, false).await;
                 self.kernel.renew(woke).await?;
             }
         }
@@ -349,7 +350,17 @@ impl Daemon {
                 self.node.remove_link(clock::now(), link);
             }
         }
+        self.look_around(clock::now(), true).await;
         Ok(())
+    }
+
+    /// Tells the node whose addresses are on each link, as far as the kernel knows.
+    async fn look_around(&mut self, now: Instant, at_once: bool) {
+        if self.kernel.look_around(now, at_once).await || at_once {
+            for (link, around) in self.kernel.surroundings() {
+                self.node.handle_surroundings(now, link, around);
+            }
+        }
     }
 
     /// Tells the kernel all routes again: their next hops' neighbour entries are to be others.

@@ -22,7 +22,7 @@ pub use crate::proto::view::{Change, Limits};
 
 use crate::addr::{Class, Prefix};
 use crate::proto::random::Random;
-use crate::proto::trust::{CheckLimits, Credentials, Mode, PublicKey, Trust};
+use crate::proto::trust::{CheckLimits, Credentials, Mode, PublicKey, Surroundings, Trust};
 use crate::proto::{Counters, Reason, Timing, What, earliest};
 use crate::time::{Duration, Instant};
 use crate::wire::frame::Mac;
@@ -318,6 +318,15 @@ impl Node {
             }
         }
         self.advance(now, id);
+    }
+
+    /// Tells what this host knows of the addresses around it on a link that is there: where nobody
+    /// tells, any address may be a member's that no other member has.
+    pub fn handle_surroundings(&mut self, now: Instant, id: LinkId, around: Surroundings) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.set_surroundings(around);
+            self.advance(now, id);
+        }
     }
 
     /// A link is gone for good; under another number, the same interface is another link.

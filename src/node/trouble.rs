@@ -27,6 +27,10 @@ pub enum TroubleKind {
     RefusedPeer,
     /// Another host speaks as this one: with its key, or its name and link-layer address.
     SameIdentity,
+    /// A member states a unicast address that is not its own, or not by its certificate.
+    ForeignAddress,
+    /// Another host answers for a unicast address that a member states.
+    ContestedAddress,
 }
 
 impl TroubleKind {
@@ -35,6 +39,8 @@ impl TroubleKind {
         match self {
             Self::RefusedPeer => "refused_peer",
             Self::SameIdentity => "same_identity",
+            Self::ForeignAddress => "foreign_address",
+            Self::ContestedAddress => "contested_address",
         }
     }
 
@@ -43,6 +49,8 @@ impl TroubleKind {
         match self {
             Self::RefusedPeer => "a member that lives is not believed",
             Self::SameIdentity => "another host speaks with this host's identity",
+            Self::ForeignAddress => "a member states an address that it may not have",
+            Self::ContestedAddress => "another host answers for the address of a member",
         }
     }
 
@@ -52,6 +60,12 @@ impl TroubleKind {
             Self::RefusedPeer => "see the reason",
             Self::SameIdentity => {
                 "was it cloned? give it a key of its own (hamp key new), or a name"
+            }
+            Self::ForeignAddress => {
+                "whose is it? certify the member for its own address (hamp authority certify --host)"
+            }
+            Self::ContestedAddress => {
+                "find that host; a certificate that names the address (--host) settles whose it is"
             }
         }
     }

@@ -151,6 +151,8 @@ Reason {
     PrefixNotAllowed = "prefix_not_allowed",
     /// More records than the sender's certificate allows.
     TooManyRecords = "too_many_records",
+    /// A unicast address that is not the sender's: another's, or one that its certificate rules out.
+    ForeignAddress = "foreign_address",
 }
 }
 

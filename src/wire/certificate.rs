@@ -25,6 +25,9 @@ pub struct Certificate {
     pub limit: u32,
     /// What its records must lie in; at most [`Certificate::MAX_PREFIXES`].
     pub prefixes: Vec<Prefix>,
+    /// What its own unicast addresses on links must lie in; at most [`Certificate::MAX_PREFIXES`].
+    /// Empty: the certificate leaves that to the receiver.
+    pub hosts: Vec<Prefix>,
     /// The authority's Ed25519 signature over [`Certificate::signed`].
     pub signature: [u8; 64],
 }
@@ -51,10 +54,10 @@ impl Roles {
 impl Certificate {
     /// The version that this codec reads and writes.
     pub const VERSION: u8 = 1;
-    /// Prefixes of one certificate at most.
+    /// Prefixes of one certificate at most, and hosts.
     pub const MAX_PREFIXES: usize = 16;
     /// The longest encoding, in bytes.
-    pub const MAX_LEN: usize = Self::FIXED + Self::MAX_PREFIXES * 18 + 64;
+    pub const MAX_LEN: usize = Self::FIXED + 2 * Self::MAX_PREFIXES * 18 + 64;
     /// What is in front of the prefixes.
     const FIXED: usize = 82;
     /// What the signature is over begins with this, so that it signs nothing else.
@@ -83,8 +86,9 @@ impl Certificate {
         if roles.bits() != bits || bits == 0 {
             return Err(Error::Field("roles"));
         }
-        if reader.u16()? != 0 {
-            return Err(Error::Field("reserved"));
+        let hosts = usize::from(reader.u16()?);
+        if hosts > Self::MAX_PREFIXES {
+            return Err(Error::Field("host count"));
         }
         let serial = reader.u64()?;
         let authority = AuthorityId(reader.array()?);
@@ -99,9 +103,11 @@ impl Certificate {
         if count > Self::MAX_PREFIXES {
             return Err(Error::Field("prefix count"));
         }
-        let prefixes = (0..count)
-            .map(|_| Self::read_prefix(&mut reader))
-            .collect::<Result<_, _>>()?;
+        let mut read = |count| {
+            let all = (0..count).map(|_| Self::read_prefix(&mut reader));
+            all.collect::<Result<Vec<_>, _>>()
+        };
+        let (prefixes, hosts) = (read(count)?, read(hosts)?);
         let signature = reader.array()?;
         reader.finish()?;
         Ok(Self {
@@ -113,6 +119,7 @@ impl Certificate {
             not_after,
             limit,
             prefixes,
+            hosts,
             signature,
         })
     }
@@ -151,16 +158,17 @@ impl Certificate {
         let mut out = Vec::with_capacity(Self::MAX_LEN);
         out.put_u8(Self::VERSION);
         out.put_u8(self.roles.bits());
-        out.put_u16(0);
+        // NOTE: more than MAX_PREFIXES do not decode; whoever makes certificates checks it.
+        let count = |list: &[Prefix]| u16::try_from(list.len()).unwrap_or(u16::MAX);
+        out.put_u16(count(&self.hosts));
         out.put_u64(self.serial);
         out.extend(self.authority.0);
         out.extend(self.key);
         out.put_u64(self.not_before);
         out.put_u64(self.not_after);
         out.put_u32(self.limit);
-        // NOTE: more than MAX_PREFIXES do not decode; whoever makes certificates checks it.
-        out.put_u16(u16::try_from(self.prefixes.len()).unwrap_or(u16::MAX));
-        for prefix in &self.prefixes {
+        out.put_u16(count(&self.prefixes));
+        for prefix in self.prefixes.iter().chain(&self.hosts) {
             match prefix {
                 Prefix::V4(net) => {
                     out.put_u8(Self::IPV4);
@@ -198,6 +206,7 @@ mod tests {
                 "198.18.0.0/16".parse().unwrap(),
                 "2001:2:0:1546::/112".parse().unwrap(),
             ],
+            hosts: vec![],
             signature: [3; 64],
         }
     }
@@ -209,9 +218,19 @@ mod tests {
         assert_eq!(Certificate::decode(&bytes), Ok(example()));
         let longest = Certificate {
             prefixes: vec!["::/0".parse().unwrap(); Certificate::MAX_PREFIXES],
+            hosts: vec!["::1/128".parse().unwrap(); Certificate::MAX_PREFIXES],
             ..example()
         };
         assert_eq!(longest.encode().len(), Certificate::MAX_LEN);
+        assert_eq!(Certificate::decode(&longest.encode()), Ok(longest));
+        // One that names no hosts is, byte by byte, what it was before there were any.
+        let hosts = vec!["192.0.2.7/32".parse().unwrap()];
+        let bound = Certificate { hosts, ..example() }.encode();
+        assert_eq!(
+            (bytes[2..4].to_vec(), bound[2..4].to_vec()),
+            (vec![0, 0], vec![0, 1])
+        );
+        assert_eq!(bound.len(), bytes.len() + 6);
     }
 
     //= docs/spec/trust.md#certificate
@@ -231,7 +250,8 @@ mod tests {
             (0, 2, Error::Version(2)),
             (1, 0, Error::Field("roles")),
             (1, 5, Error::Field("roles")),
-            (2, 1, Error::Field("reserved")),
+            (2, 1, Error::Field("host count")),
+            (3, 17, Error::Field("host count")),
             (68, 0xff, Error::Field("not after")),
             (81, 17, Error::Field("prefix count")),
             (82, 5, Error::Field("prefix family")),

@@ -167,11 +167,12 @@ def option(kind, value):
 
 # --- trust ----------------------------------------------------------------------------------------
 
-def certificate(key, roles, serial, prefixes=(), limit=0, valid=(EPOCH - DAY, EPOCH + 365 * DAY)):
-    """Says which key may be a member (role 1) for which prefixes, or a router (role 2)."""
-    body = [u(1, 1), u(1, roles), u(2, 0), u(8, serial), identity(AUTHORITY_KEY), ed25519.public(key),
+def certificate(key, roles, serial, prefixes=(), limit=0, hosts=(),
+                valid=(EPOCH - DAY, EPOCH + 365 * DAY)):
+    """Says which key may be a member (role 1) for which prefixes, or a router (role 2), and where."""
+    body = [u(1, 1), u(1, roles), u(2, len(hosts)), u(8, serial), identity(AUTHORITY_KEY), ed25519.public(key),
             u(8, valid[0]), u(8, valid[1]), u(4, limit), u(2, len(prefixes))]
-    for net in map(ipaddress.ip_network, prefixes):
+    for net in map(ipaddress.ip_network, [*prefixes, *hosts]):
         body.append(u(1, net.version) + u(1, net.prefixlen) + net.network_address.packed)
     return b"".join(body) + ed25519.sign(AUTHORITY_KEY, b"hamp certificate 1" + b"".join(body))
 
@@ -281,6 +282,9 @@ for name, (what, data) in {
     "certificate-member": ("The certificate of the key of test 2: a member with four records at most.",
         MEMBER_CERTIFICATE),
     "certificate-router": ("The certificate of the key of test 3: a router.", ROUTER_CERTIFICATE),
+    "certificate-hosts": ("The member's, which says what its own addresses are: one, and a network.",
+        certificate(MEMBER_KEY, 1, 2, ["198.18.0.0/24", "2001:2:0:1546::/112"], 4,
+            ["10.15.46.1/32", "2001:db8:1546::/64"])),
     "revocation-list": ("The authority's seventh list: serials 2 (the member's) and 9.",
         revocation(7, [2, 9])),
 }.items():

@@ -98,6 +98,8 @@ local f = {
     cert_limit = ProtoField.uint32("hamp.certificate.limit", "Records at most"),
     cert_count = ProtoField.uint16("hamp.certificate.prefixes", "Prefixes"),
     cert_prefix = ProtoField.string("hamp.certificate.prefix", "Prefix"),
+    cert_hosts = ProtoField.uint16("hamp.certificate.hosts", "Hosts"),
+    cert_host = ProtoField.string("hamp.certificate.host", "Host"),
     cert_signature = ProtoField.bytes("hamp.certificate.signature", "The authority's signature"),
 
     hello_chain = ProtoField.bytes("hamp.hello.chain", "Chain id"),
@@ -297,9 +299,10 @@ local function certificate(range, pinfo, tree)
         if roles:uint() == 0 or roles:uint() > 3 then
             malformed(roles, "roles is out of range")
         end
-        local reserved = from:add(item, f.reserved, 2)
-        if reserved:uint() ~= 0 then
-            malformed(reserved, "reserved is out of range")
+        local hosts_range = from:add(item, f.cert_hosts, 2)
+        local hosts = hosts_range:uint()
+        if hosts > MAX_PREFIXES then
+            malformed(hosts_range, "host count is out of range")
         end
         from:add(item, f.cert_serial, 8)
         from:add(item, f.cert_authority, 16)
@@ -316,7 +319,7 @@ local function certificate(range, pinfo, tree)
         if count > MAX_PREFIXES then
             malformed(count_range, "prefix count is out of range")
         end
-        for _ = 1, count do
+        for at = 1, count + hosts do
             local family, length = from:take(1), from:take(1):uint()
             if not FAMILIES[family:uint()] then
                 malformed(family, "prefix family is out of range")
@@ -326,7 +329,7 @@ local function certificate(range, pinfo, tree)
             if not text then
                 malformed(address, why)
             end
-            item:add(f.cert_prefix, address, text)
+            item:add(at > count and f.cert_host or f.cert_prefix, address, text)
         end
         from:add(item, f.cert_signature, SIGNATURE_BYTES)
         if from:left() > 0 then

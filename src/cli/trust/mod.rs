@@ -84,6 +84,10 @@ pub(super) struct Certify {
     /// What a member may serve: an address or a prefix; up to 16 times
     #[arg(long, value_name = "ADDR[/LEN]")]
     prefix: Vec<AddressOrPrefix>,
+    /// The owner's own unicast addresses, or prefixes that they lie in; up to 16 times (default:
+    /// others take them for the owner's as far as the link's subnets and neighbours allow)
+    #[arg(long, value_name = "ADDR[/LEN]")]
+    host: Vec<AddressOrPrefix>,
     /// How many addresses and prefixes a member may serve on a link
     #[arg(long, value_name = "N", default_value_t = 1024)]
     limit: u32,
@@ -205,9 +209,25 @@ impl Certify {
             let failure = usage("a member has to have a --prefix that it may serve");
             return Err(failure.with_remedy("--prefix 198.18.0.0/16, or --role router"));
         }
-        if prefixes.len() > Certificate::MAX_PREFIXES {
-            let most = Certificate::MAX_PREFIXES;
-            return Err(usage(&format!("more than {most} times --prefix")));
+        let hosts: Vec<Prefix> = self.host.iter().map(|host| host.0).collect();
+        let most = Certificate::MAX_PREFIXES;
+        for (name, given) in [("--prefix", &prefixes), ("--host", &hosts)] {
+            if given.len() > most {
+                return Err(usage(&format!("more than {most} times {name}")));
+            }
+        }
+        let unusable = |address: IpAddr| {
+            address.is_multicast() || address.is_loopback() || address.is_unspecified()
+        };
+        let served = |host: &Prefix| prefixes.iter().any(|p| p.contains(host));
+        if let Some(host) = hosts
+            .iter()
+            .find(|host| crate::addr::is_host(host) && unusable(host.addr()) || served(host))
+        {
+            let failure = usage(&format!("--host {} is no unicast address", shown(host)));
+            return Err(
+                failure.with_remedy("--host is the owner's own address, not what it serves")
+            );
         }
         let authority = trust::authority_key(&self.authority)?;
         let owner = owner(&self.key)?;
@@ -231,6 +251,7 @@ impl Certify {
             not_after: now.saturating_add(u64::from(self.days) * DAY_MS),
             limit: self.limit,
             prefixes,
+            hosts,
             signature: [0; 64],
         });
         trust::replace(&self.output, Kind::Certificate, &certificate.encode())?;

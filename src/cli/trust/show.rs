@@ -43,6 +43,7 @@ pub(in crate::cli) fn certificate(certificate: &Certificate, now: u64) -> Value 
         "public_key": hex(&certificate.key),
         "roles": roles.collect::<Vec<_>>(),
         "prefixes": certificate.prefixes.iter().map(super::shown).collect::<Vec<_>>(),
+        "hosts": certificate.hosts.iter().map(super::shown).collect::<Vec<_>>(),
         "limit": certificate.limit,
         "not_before_unix_ms": certificate.not_before,
         "not_after_unix_ms": certificate.not_after,
@@ -90,6 +91,9 @@ pub(super) fn people(document: &Value) -> String {
             lines.push(("public key".into(), text("public_key")));
             lines.push(("may be".into(), words("roles")));
             lines.push(("may serve".into(), words("prefixes")));
+            let hosts = Some(words("hosts")).filter(|hosts| !hosts.is_empty());
+            let any = || "any address that the link lets it have".to_owned();
+            lines.push(("may be at".into(), hosts.unwrap_or_else(any)));
             lines.push(("at most".into(), format!("{} on a link", document["limit"])));
             lines.push(("from".into(), time("not_before_unix_ms")));
             lines.push(("until".into(), time("not_after_unix_ms")));

@@ -132,6 +132,12 @@ impl Kernel {
         Ok(changes)
     }
 
+    /// The links that are up, and whether hosts ask for each other's link-layer addresses there.
+    pub(super) fn resolving(&self) -> impl Iterator<Item = (LinkId, bool)> {
+        let links = self.links.iter();
+        links.filter_map(|(id, attached)| Some((*id, attached.state?.resolves())))
+    }
+
     /// Whether a link is there.
     pub fn has(&self, link: LinkId) -> bool {
         self.links.contains_key(&link)

@@ -46,6 +46,7 @@ impl Kernel {
             router: config.router().cloned(),
             verified: false,
             frames,
+            seen: super::around::Seen::default(),
             sweep: None,
         })
     }

@@ -11,7 +11,7 @@ use crate::time::Instant;
 use crate::wire::Certificate;
 
 /// The reasons that come of checking, or of believing only what was proved.
-const OF_TRUST: [Reason; 17] = [
+const OF_TRUST: [Reason; 18] = [
     Reason::Unchallenged,
     Reason::StatementBehind,
     Reason::StatementAhead,
@@ -29,6 +29,7 @@ const OF_TRUST: [Reason; 17] = [
     Reason::WrongRole,
     Reason::PrefixNotAllowed,
     Reason::TooManyRecords,
+    Reason::ForeignAddress,
 ];
 
 /// `hamp.trust/1`: the mode, this host's certificate, the authorities, and who is verified.
@@ -98,6 +99,7 @@ fn certificate(certificate: &Certificate, member: &str, wall: u64) -> Value {
         "serial": certificate.serial,
         "roles": roles,
         "prefixes": certificate.prefixes,
+        "hosts": certificate.hosts,
         "address_limit": certificate.limit,
         "not_before_ms": certificate.not_before,
         "not_after_ms": certificate.not_after,

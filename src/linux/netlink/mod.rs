@@ -7,6 +7,7 @@
 //! again, so that a lost notification loses nothing.
 
 mod addresses;
+mod around;
 mod bulk;
 mod fib;
 mod foreign;
@@ -15,6 +16,7 @@ mod message;
 mod neighbours;
 mod routes;
 
+pub use around::Around;
 pub use bulk::{Bulk, Refusal};
 pub use foreign::Foreign;
 pub use links::Link;

@@ -138,7 +138,8 @@ pub(super) fn metric(route: &RouteMessage) -> Option<u32> {
         })
 }
 
-fn interface(route: &RouteMessage) -> Option<u32> {
+/// The interface that a route leads through, if it is one.
+pub(super) fn interface(route: &RouteMessage) -> Option<u32> {
     route
         .attributes
         .iter()

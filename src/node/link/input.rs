@@ -1,5 +1,6 @@
 //! What comes in by a link, and which machine it is for.
 
+use core::net::IpAddr;
 use std::sync::Arc;
 
 use super::super::trouble::{Trouble, TroubleKind};
@@ -157,18 +158,32 @@ impl Link {
             } => {
                 let view = &self.view;
                 let own = self.member.identity();
-                let taken = statement.ipv4.is_some_and(|at| Some(at) == own.ipv4)
-                    || statement.ipv6.is_some_and(|at| Some(at) == own.ipv6);
-                let glance = match taken {
-                    true => Err(Reason::ForeignSource),
-                    false => view.glance(source, *member, statement),
-                };
+                //= docs/spec/membership.md#statement
+                //# A receiver MUST refuse a statement that states an address which no other host of the
+                //# link can have: a loopback, group or broadcast address, one of the class, or one of
+                //# its own.
+                let ipv4 = statement.ipv4.filter(|at| Some(*at) == own.ipv4);
+                let ipv6 = statement.ipv6.filter(|at| Some(*at) == own.ipv6);
+                let taken = ipv4.map(IpAddr::V4).or(ipv6.map(IpAddr::V6));
+                let mut glance = view.glance(source, *member, statement);
+                if let Some(address) = taken.filter(|_| glance.is_ok()) {
+                    self.tell_foreign(now, source, *member, address);
+                    glance = Err(match self.strict() {
+                        true => Reason::ForeignAddress,
+                        false => Reason::ForeignSource,
+                    });
+                }
                 let vouched = glance.and_then(|()| host.vouch(now, source, message, signed));
                 let handled = vouched.and_then(|standing| {
                     let standing = standing.as_ref();
+                    let stated = (*member, statement);
+                    let displaces = self.judge_stated(now, source, stated, standing, &mut host)?;
                     let handled = self
                         .view
                         .handle_statement(now, source, *member, statement, standing);
+                    if handled.is_ok() && displaces.0 {
+                        self.displace(source, *member);
+                    }
                     if handled.is_err() && standing.is_some() {
                         host.trust.regret(message);
                     }

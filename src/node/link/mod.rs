@@ -1,5 +1,6 @@
 //! One link of a host: the machines side by side, and how they feed each other.
 
+mod addresses;
 mod former;
 mod heard;
 mod input;
@@ -22,7 +23,7 @@ use crate::proto::ownership::{self, Candidate, Own, Ownership};
 use crate::proto::random::Random;
 use crate::proto::resolver::{self, Resolver};
 use crate::proto::responder::Responder;
-use crate::proto::trust::{Credentials, Mode};
+use crate::proto::trust::{Credentials, Mode, Surroundings};
 use crate::proto::view::{Change, Peer, Question, View};
 use crate::proto::{Timing, What, earliest};
 use crate::time::{Duration, Instant};
@@ -49,6 +50,9 @@ pub struct Link {
     credentials: Option<Arc<Credentials>>,
     former: Option<Former>,
     view: View,
+    mode: Mode,
+    /// What this host knows of the addresses on the link; `None` where nobody has told.
+    around: Option<Surroundings>,
     /// The epoch and counter of the last query of each sender that was verified.
     askers: BTreeMap<MemberId, (u64, u32)>,
     ownership: Ownership,
@@ -93,6 +97,8 @@ impl Link {
             credentials,
             former: None,
             view,
+            mode: config.trust,
+            around: None,
             askers: BTreeMap::new(),
             ownership: Ownership::default(),
             responder: Responder::default(),
@@ -230,6 +236,7 @@ impl Link {
 
     /// Refuses what nobody vouches for from now on, or no longer.
     pub(super) fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
         self.view.set_strict(mode == Mode::Enforce);
         //= docs/spec/trust.md#modes
         //# A node that switches to enforce mode MUST forget at once every member whose last statement
@@ -238,6 +245,11 @@ impl Link {
             self.forget(|peer| peer.standing().is_none());
             self.view.ask(MemberId::EVERYBODY);
         }
+    }
+
+    /// Whether only what somebody vouches for counts.
+    fn strict(&self) -> bool {
+        self.mode == Mode::Enforce
     }
 
     /// Forgets the members that `doubtful` names.

@@ -13,6 +13,7 @@ mod key;
 mod limiter;
 mod signed;
 mod standing;
+mod surroundings;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub use key::{PublicKey, SecretKey};
 pub use limiter::CheckLimits;
 pub use signed::Signed;
 pub use standing::Standing;
+pub use surroundings::Surroundings;
 
 use super::Reason;
 use crate::time::{Duration, Instant};

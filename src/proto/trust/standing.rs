@@ -13,6 +13,8 @@ pub struct Standing {
     pub roles: Roles,
     /// What its records lie in.
     pub prefixes: Vec<Prefix>,
+    /// What its own addresses lie in; empty where its certificate does not say.
+    pub hosts: Vec<Prefix>,
     /// How many records it may have on a link.
     pub limit: usize,
     /// Who says so.
@@ -31,6 +33,7 @@ impl Standing {
             member: MemberId::of_key(&certificate.key),
             roles: certificate.roles,
             prefixes: certificate.prefixes.clone(),
+            hosts: certificate.hosts.clone(),
             limit: usize::try_from(certificate.limit).unwrap_or(usize::MAX),
             authority: certificate.authority,
             serial: certificate.serial,

@@ -33,6 +33,7 @@ fn draft(key: &SecretKey) -> Certificate {
         not_after: WALL + 60_000,
         limit: 2,
         prefixes: vec![prefix("198.18.0.0/16"), prefix("2001:2:0:1546::/112")],
+        hosts: vec![],
         signature: [0; 64],
     }
 }

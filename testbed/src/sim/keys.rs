@@ -56,6 +56,7 @@ pub fn draft(serial: u64, key: &PublicKey, roles: Roles) -> Certificate {
         not_after: WALL + VALID_MS,
         limit: u32::MAX,
         prefixes: Class::default().prefixes().to_vec(),
+        hosts: vec![],
         signature: [0; 64],
     }
 }
