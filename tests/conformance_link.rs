@@ -225,7 +225,8 @@ fn nothing_but_a_departure_is_announced() {
     assert_eq!(net.owner(V4), better);
     //= docs/spec/link.md#takeover
     //= type=test
-    //# A member MUST NOT announce an address for any other reason.
+    //# A member MUST NOT announce an address for any other reason, but to defend it against a
+    //# stranger.
     for target in [V4, V6] {
         assert_eq!(net.answers_since(since, target, true), []);
     }

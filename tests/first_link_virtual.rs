@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hamp::node::{Change, Event, Node};
 use hamp::proto::Reason;
-use hamp::wire::frame::{self, Frame};
+use hamp::wire::frame::{self, Frame, Mac};
 use hamp::wire::{Message, StatementKind};
 use net::{Net, V4, V6, host_state, ip};
 use testbed::sim::seeds::RandomTest;
@@ -430,27 +430,71 @@ fn a_false_answer_is_recognised_and_not_used() {
     assert_eq!(net.ignored(client, Reason::ForeignAnswer), 1);
 }
 
-#[test]
-fn an_address_probe_meets_no_conflict() {
-    let mut net = Net::first_link(14, 2, SECOND);
-    let since = net.now();
-    for (source, target) in [("0.0.0.0", V4), ("::", V6)] {
-        let mut probe = frame::request(STOCK, ip(source), ip(target)).unwrap();
-        if source == "::" {
-            // A solicitation from nobody has no link-layer option (RFC 4861 §7.1.1).
-            probe = without_link_layer_option(&probe);
-        }
-        net.inject(&probe);
+/// A probe for duplicates by `mac`.
+fn duplicates(mac: Mac, target: &str) -> Vec<u8> {
+    let source = if target == V6 { "::" } else { "0.0.0.0" };
+    let probe = frame::request(mac, ip(source), ip(target)).unwrap();
+    // A solicitation from nobody has no link-layer option (RFC 4861 §7.1.1).
+    if target == V6 {
+        without_link_layer_option(&probe)
+    } else {
+        probe
     }
-    net.run_for(2 * SECOND);
-    assert_eq!(net.answers_since(since, V4, false), []);
-    assert_eq!(net.answers_since(since, V6, false), []);
-    for host in 0..2 {
+}
+
+#[test]
+fn a_probe_for_duplicates_finds_the_address_in_use() {
+    let mut net = Net::first_link(14, 3, SECOND);
+    for target in [V4, V6] {
+        let since = net.now();
+        net.inject(&duplicates(STOCK, target));
+        net.run_for(2 * SECOND);
+        let answers: Vec<_> = net.sent_since(since).into_iter().collect();
+        let mut answers = answers.iter().filter_map(|sent| match sent.parsed() {
+            Frame::Answer(answer) if answer.target == ip(target) => {
+                Some((sent.host, answer, sent.frame[..6].to_vec()))
+            }
+            _ => None,
+        });
         //= docs/spec/link.md#answers
         //= type=test
-        //# A member MUST NOT answer a probe for duplicate addresses (RFC 5227 §2.1.1, RFC 4862
-        //# §5.4.3): sharing an anycast address is no conflict.
-        assert_eq!(net.ignored(host, Reason::AddressProbe), 2);
+        //# A probe for duplicates MUST be answered as any other request, so that a host that is no
+        //# member finds the address in use.
+        let (host, answer, to) = answers.next().unwrap();
+        assert_eq!(host, net.owner(target));
+        assert_eq!(answers.next(), None, "one answer");
+        assert_eq!(answer.stated, Some(net.state(host).mac));
+        // To all nodes by neighbour discovery: the asker has no address to be told at.
+        let all_nodes = [0x33, 0x33, 0, 0, 0, 1];
+        let expected = if target == V6 { all_nodes } else { STOCK };
+        assert_eq!(to, expected);
+        assert!(target == V4 || (answer.announcement && !answer.overrides));
+    }
+    // The first does not live, but others do not know yet.
+    let owner = net.owner(V4);
+    net.freeze(owner);
+    let since = net.now();
+    for _ in 0..2 {
+        assert_eq!(net.answers_since(since, V4, false), []);
+        net.inject(&duplicates(STOCK, V4));
+        net.run_for(SECOND);
+    }
+    assert_eq!(net.answers_since(since, V4, false).len(), 1);
+}
+
+#[test]
+fn a_probe_for_duplicates_by_a_member_is_not_answered() {
+    let mut net = Net::first_link(14, 2, SECOND);
+    let since = net.now();
+    let other = 1 - net.owner(V4);
+    net.inject(&duplicates(net.state(other).mac, V4));
+    net.run_for(2 * SECOND);
+    //= docs/spec/link.md#answers
+    //= type=test
+    //# A member MUST NOT answer a probe for duplicates by a member that serves the address.
+    assert_eq!(net.answers_since(since, V4, false), []);
+    for host in 0..2 {
+        assert_eq!(net.ignored(host, Reason::AddressProbe), 1);
     }
 }
 

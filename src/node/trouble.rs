@@ -31,6 +31,8 @@ pub enum TroubleKind {
     ForeignAddress,
     /// Another host answers for a unicast address that a member states.
     ContestedAddress,
+    /// A host that is no member claims an anycast address.
+    ForeignClaim,
 }
 
 impl TroubleKind {
@@ -41,6 +43,7 @@ impl TroubleKind {
             Self::SameIdentity => "same_identity",
             Self::ForeignAddress => "foreign_address",
             Self::ContestedAddress => "contested_address",
+            Self::ForeignClaim => "foreign_claim",
         }
     }
 
@@ -51,6 +54,7 @@ impl TroubleKind {
             Self::SameIdentity => "another host speaks with this host's identity",
             Self::ForeignAddress => "a member states an address that it may not have",
             Self::ContestedAddress => "another host answers for the address of a member",
+            Self::ForeignClaim => "a host that is no member claims an anycast address",
         }
     }
 
@@ -66,6 +70,10 @@ impl TroubleKind {
             }
             Self::ContestedAddress => {
                 "find that host; a certificate that names the address (--host) settles whose it is"
+            }
+            Self::ForeignClaim => {
+                "find the host by its link-layer address and give it another address, or keep the \
+                 class out of what is assigned there (DHCP pools, templates)"
             }
         }
     }

@@ -8,7 +8,8 @@
 //!
 //! On a link, [`member`] says what this host serves, [`view`] knows what the others serve,
 //! [`ownership`] ranks them all, [`responder`] answers ARP and neighbour discovery by rank and
-//! [`resolver`] looks after a client's neighbour entries; [`trust`] says whose word counts.
+//! [`resolver`] looks after a client's neighbour entries, [`strangers`] after those that claim an
+//! address without being members; [`trust`] says whose word counts.
 //! [`rebind`] is TCP's part: from a SYN to the anycast address to a connection with one member.
 
 pub mod chain;
@@ -22,6 +23,7 @@ pub mod record_set;
 pub mod resolver;
 pub mod responder;
 pub mod router;
+pub mod strangers;
 pub mod trust;
 pub mod view;
 

@@ -43,6 +43,8 @@ What {
     Answer = "answer",
     /// A takeover that is announced.
     Announcement = "announcement",
+    /// An address defended against a stranger that claims it.
+    Defence = "defence",
 }
 }
 
@@ -111,8 +113,10 @@ Reason {
     NotServed = "not_served",
     /// A request that a member of a better rank answers.
     NotMyTurn = "not_my_turn",
-    /// A probe for duplicates (RFC 5227, RFC 4862), to which an anycast address is no conflict.
+    /// A probe for duplicates (RFC 5227, RFC 4862) by a member of the same address, or by this host.
     AddressProbe = "address_probe",
+    /// An anycast address claimed by a host that is no member for it.
+    ForeignClaim = "foreign_claim",
     /// An answer for an anycast address from a host that is no member for it.
     ForeignAnswer = "foreign_answer",
     /// An answer for an address that is resolved already: the first one counts.

@@ -16,6 +16,8 @@ use crate::wire::frame::{Mac, Request};
 
 /// A gap this long between two requests starts a new count: Linux repeats after 1.02 s.
 pub const COUNT_GAP: Duration = Duration::from_millis(1500);
+/// The same between two probes for duplicates, up to 2 s apart (RFC 5227 §1.1: PROBE_MAX).
+pub const PROBE_GAP: Duration = Duration::from_millis(2500);
 /// Ranks 3 and lower spread their answers over this span, within RFC 4861's
 /// MAX_ANYCAST_DELAY_TIME (1 s) and within the second that ARP waits after its third request.
 pub const LATE_DELAY: Duration = Duration::from_millis(500);
@@ -52,14 +54,20 @@ impl Responder {
         rank: usize,
         random: &mut Random,
     ) -> Result<(), Reason> {
-        self.remember(now, request.target);
+        if !request.is_for_duplicates() {
+            self.remember(now, request.target);
+        }
         // A probe to this host's own link-layer address asks whether it still lives.
         //= docs/spec/link.md#answers
         //# A member MUST answer every request that is sent to its own link-layer address alone.
         if request.is_probe() {
             return Ok(());
         }
-        let count = usize::from(self.count(now, (request.mac, request.target)));
+        let gap = match request.is_for_duplicates() {
+            true => PROBE_GAP,
+            false => COUNT_GAP,
+        };
+        let count = usize::from(self.count(now, (request.mac, request.target), gap));
         match rank {
             //= docs/spec/link.md#answers
             //# The member of rank 1 MUST answer every request.
@@ -95,8 +103,8 @@ impl Responder {
         self.asked.keys().copied()
     }
 
-    fn count(&mut self, now: Instant, key: (Mac, IpAddr)) -> u8 {
-        let fresh = |count: &Count| now.saturating_duration_since(count.last) <= COUNT_GAP;
+    fn count(&mut self, now: Instant, key: (Mac, IpAddr), gap: Duration) -> u8 {
+        let fresh = |count: &Count| now.saturating_duration_since(count.last) <= gap;
         if self.counts.len() >= MAX_COUNTS && !self.counts.contains_key(&key) {
             self.counts.retain(|_, count| fresh(count));
             //= docs/spec/link.md#answers
@@ -110,7 +118,8 @@ impl Responder {
             last: now,
         });
         //= docs/spec/link.md#answers
-        //# A gap of more than 1.5 s between two requests MUST start a new count.
+        //# A gap of more than 1.5 s between two requests, or of more than 2.5 s between two probes for
+        //# duplicates, MUST start a new count.
         count.requests = if fresh(count) {
             count.requests.saturating_add(1)
         } else {
@@ -148,12 +157,16 @@ mod tests {
 
     /// Requests `gap` apart; the number of the first that is answered at once.
     fn first_answered(rank: usize, gap: Duration) -> Option<u64> {
+        first_of(&request(1), rank, gap)
+    }
+
+    fn first_of(request: &Request, rank: usize, gap: Duration) -> Option<u64> {
         let mut responder = Responder::default();
         let mut random = Random::new(1);
         (1..=6).find(|nth| {
             let now = Instant::ZERO + gap * u32::try_from(*nth).unwrap();
             responder
-                .handle_request(now, &request(1), rank, &mut random)
+                .handle_request(now, request, rank, &mut random)
                 .is_ok()
         })
     }
@@ -174,13 +187,18 @@ mod tests {
 
     #[test]
     fn a_pause_starts_a_new_count() {
-        assert_eq!(
-            //= docs/spec/link.md#answers
-            //= type=test
-            //# A gap of more than 1.5 s between two requests MUST start a new count.
-            first_answered(2, COUNT_GAP + Duration::from_micros(1)),
-            None
-        );
+        let probe = Request {
+            source: "0.0.0.0".parse().unwrap(),
+            ..request(1)
+        };
+        let more = Duration::from_micros(1);
+        //= docs/spec/link.md#answers
+        //= type=test
+        //# A gap of more than 1.5 s between two requests, or of more than 2.5 s between two probes for
+        //# duplicates, MUST start a new count.
+        assert_eq!(first_answered(2, COUNT_GAP + more), None);
+        assert_eq!(first_of(&probe, 2, PROBE_GAP), Some(2));
+        assert_eq!(first_of(&probe, 2, PROBE_GAP + more), None);
     }
 
     #[test]

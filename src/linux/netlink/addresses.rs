@@ -40,6 +40,9 @@ impl Netlink {
             .add(self.loopback, prefix.addr(), prefix.prefix_len())
             .replace();
         let message = request.message_mut();
+        //= docs/spec/link.md#answers
+        //# A member MUST NOT probe for duplicates of an anycast address (RFC 4862 §5.4): among members,
+        //# sharing it is no conflict.
         message.header.flags = AddressHeaderFlags::Nodad;
         let mut lifetime = CacheInfo::default();
         lifetime.ifa_valid = seconds;

@@ -51,9 +51,17 @@ impl Link {
             return Err(Some(Reason::NoLink));
         }
         match frame.0.as_ref().map_err(|reason| *reason)? {
-            Concerns::Responder(request) if self.class.contains(request.target) => {
+            Concerns::Responder(request) => {
                 let elsewhere = host.elsewhere;
-                self.handle_request(now, request, outgoing, host.random, elsewhere)
+                let claims = !outgoing && self.class.contains(request.source);
+                let judged = match claims {
+                    true => self.handle_claim(now, request.source, request.mac),
+                    false => Ok(()),
+                };
+                if self.class.contains(request.target) {
+                    return self.handle_request(now, request, outgoing, host.random, elsewhere);
+                }
+                Err(judged.err())
             }
             Concerns::Resolver(answer) if self.class.contains(answer.target) && !outgoing => {
                 self.handle_answer(now, answer)
@@ -62,7 +70,12 @@ impl Link {
                 //= docs/spec/membership.md#header
                 //# An ignored message MUST change nothing but a counter.
                 let message = message.as_ref().map_err(|reason| Some(*reason))?;
-                self.handle_message(now, *source, message, signed.as_ref(), host)
+                let used = self.handle_message(now, *source, message, signed.as_ref(), host);
+                // It was asked something, and may be known as a member soon.
+                if let Err(Some(Reason::Unchallenged | Reason::UnknownMember)) = used {
+                    self.strangers.acquaint(now, source.mac);
+                }
+                used
             }
             _ => Err(None),
         }
@@ -77,6 +90,9 @@ impl Link {
         elsewhere: Elsewhere<'_>,
     ) -> Used {
         if outgoing || request.mac == self.member.identity().mac {
+            if request.is_for_duplicates() {
+                return Err(Some(Reason::AddressProbe));
+            }
             let Some(resolver) = &mut self.resolver else {
                 return Err(None);
             };
@@ -86,9 +102,8 @@ impl Link {
             return Ok(What::Question);
         }
         //= docs/spec/link.md#answers
-        //# A member MUST NOT answer a probe for duplicate addresses (RFC 5227 §2.1.1, RFC 4862
-        //# §5.4.3): sharing an anycast address is no conflict.
-        if request.source.is_unspecified() {
+        //# A member MUST NOT answer a probe for duplicates by a member that serves the address.
+        if request.is_for_duplicates() && self.serves(request.mac, request.target) {
             return Err(Some(Reason::AddressProbe));
         }
         if request.is_probe() && request.destination != self.member.identity().mac {
@@ -112,13 +127,19 @@ impl Link {
         self.responder
             .handle_request(now, request, rank, random)
             .map_err(Some)?;
+        //= docs/spec/link.md#answers
+        //# A probe for duplicates MUST be answered as any other request, so that a host that is no
+        //# member finds the address in use.
         self.answer(request);
+        self.answered(now, request, rank);
         Ok(What::Request)
     }
 
     fn handle_answer(&mut self, now: Instant, answer: &Answer) -> Used {
-        let Some(resolver) = &mut self.resolver else {
-            return Err(None);
+        let judged = self.handle_answer_as_claim(now, answer);
+        let Some(resolver) = self.resolver.as_mut().filter(|_| judged != Err(Reason::ForeignMac))
+        else {
+            return Err(judged.err());
         };
         resolver
             .handle_answer(now, answer, &self.view)

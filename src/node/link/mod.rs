@@ -5,6 +5,7 @@ mod former;
 mod heard;
 mod input;
 mod routing;
+mod strangers;
 
 use former::Former;
 pub use heard::Heard;
@@ -23,6 +24,7 @@ use crate::proto::ownership::{self, Candidate, Own, Ownership};
 use crate::proto::random::Random;
 use crate::proto::resolver::{self, Resolver};
 use crate::proto::responder::Responder;
+use crate::proto::strangers::Strangers;
 use crate::proto::trust::{Credentials, Mode, Surroundings};
 use crate::proto::view::{Change, Peer, Question, View};
 use crate::proto::{Timing, What, earliest};
@@ -58,6 +60,9 @@ pub struct Link {
     ownership: Ownership,
     responder: Responder,
     resolver: Option<Resolver>,
+    strangers: Strangers,
+    /// Since when this host hears the link.
+    started: Option<Instant>,
     /// This host is a router here.
     routing: Option<Routing>,
     refusals: Refusals,
@@ -103,6 +108,8 @@ impl Link {
             ownership: Ownership::default(),
             responder: Responder::default(),
             resolver: config.client.then(Resolver::default),
+            strangers: Strangers::default(),
+            started: None,
             routing: None,
             refusals: Refusals::default(),
             troubles: Troubles::default(),
@@ -189,6 +196,7 @@ impl Link {
         if state.is_none() {
             self.end_former();
             self.view.clear();
+            self.started = None;
             self.ownership.stop();
             self.clear_neighbours();
             self.frames.clear();
@@ -328,6 +336,7 @@ impl Link {
             }
         }
         self.announce(now, elsewhere);
+        self.advance_strangers(now, elsewhere);
         while self.state.is_some()
             && let Some(question) = self.view.poll_question(now)
         {
@@ -361,6 +370,7 @@ impl Link {
             self.ownership.poll_timeout(),
             self.responder.poll_timeout(),
             self.resolver.as_ref().and_then(Resolver::poll_timeout),
+            self.strangers.poll_timeout(),
             self.routing.as_ref().and_then(Routing::poll_timeout),
         ]);
     }
@@ -376,6 +386,7 @@ impl Link {
                     // It was this host that did not hear the others, not they that died.
                     self.ownership.stop();
                     self.view.clear();
+                    self.started = None;
                     self.view.ask(MemberId::EVERYBODY);
                     self.restart_routing(now, Notice::Doubted);
                     Event::Rejoined { link }
@@ -440,6 +451,9 @@ impl Link {
                 routing.notice(Notice::Peer(event.id));
             }
             let gone = event.gone();
+            if matches!(event.change, Change::Left | Change::Dead) {
+                self.strangers.acquaint(now, event.mac);
+            }
             if gone.is_empty() {
                 self.ownership.heard(event.id);
             } else if let Some(own) = own(&self.member) {
@@ -475,7 +489,8 @@ impl Link {
             return self.ownership.stop();
         };
         //= docs/spec/link.md#takeover
-        //# A member MUST NOT announce an address for any other reason.
+        //# A member MUST NOT announce an address for any other reason, but to defend it against a
+        //# stranger.
         let mac = own.mac;
         let mut ownership = core::mem::take(&mut self.ownership);
         let stands_in = |target| self.stands_in(target, elsewhere);

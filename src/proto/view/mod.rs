@@ -93,6 +93,8 @@ pub enum Change {
 pub struct PeerEvent {
     /// The peer.
     pub id: MemberId,
+    /// Its link-layer address.
+    pub mac: Mac,
     /// What became of it.
     pub change: Change,
     /// What it served before.
@@ -392,6 +394,7 @@ impl View {
                 let after = records.clone();
                 let event = change.map(|change| PeerEvent {
                     id,
+                    mac: peer.mac(),
                     change,
                     before: before.clone(),
                     after,
@@ -636,6 +639,7 @@ impl View {
 fn farewell(id: MemberId, peer: &Peer, change: Change) -> Option<PeerEvent> {
     (!peer.records.is_empty()).then(|| PeerEvent {
         id,
+        mac: peer.mac(),
         change,
         before: peer.records.clone(),
         after: RecordSet::default(),

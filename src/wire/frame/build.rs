@@ -12,9 +12,27 @@ use crate::wire::{GROUP_IPV4, GROUP_IPV6, HOP_LIMIT, PORT};
 /// All nodes of a link (RFC 4291 §2.7.1).
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
-/// The answer of the host `mac`, whose own IPv6 address is `own`, to `request`: unicast, Override
-/// clear (RFC 4861 §7.2.4: anycast).
+/// The answer of the host `mac`, whose own IPv6 address is `own`, to `request`: Override clear
+/// (RFC 4861 §7.2.4: anycast). It goes to the asker, or to all nodes where that probes for the
+/// address by neighbour discovery and has none yet (RFC 4862 §5.4.3).
 pub fn answer(request: &Request, mac: Mac, own: Option<Ipv6Addr>) -> Option<Vec<u8>> {
+    //= docs/spec/link.md#answers
+    //# The Override flag of an answer MUST be clear (RFC 4861 §7.2.4).
+    answer_with(request, mac, own, false)
+}
+
+/// The same answer again, to an asker that a stranger has answered too: with Override, so that it
+/// replaces what the stranger has said.
+pub fn second_answer(request: &Request, mac: Mac, own: Option<Ipv6Addr>) -> Option<Vec<u8>> {
+    answer_with(request, mac, own, true)
+}
+
+fn answer_with(
+    request: &Request,
+    mac: Mac,
+    own: Option<Ipv6Addr>,
+    overrides: bool,
+) -> Option<Vec<u8>> {
     match (request.target, request.source) {
         (IpAddr::V4(target), IpAddr::V4(source)) => Some(arp(
             ArpOperation::REPLY,
@@ -23,21 +41,24 @@ pub fn answer(request: &Request, mac: Mac, own: Option<Ipv6Addr>) -> Option<Vec<
             (request.mac, source),
         )),
         (IpAddr::V6(target), IpAddr::V6(source)) => {
+            let (solicited, to) = asker(request.mac, source);
             let flags = NeighborAdvertisementHeader {
                 router: false,
-                solicited: true,
-                //= docs/spec/link.md#answers
-                //# The Override flag of an answer MUST be clear (RFC 4861 §7.2.4).
-                r#override: false,
+                solicited,
+                r#override: overrides,
             };
-            Some(advertisement(
-                flags,
-                (request.mac, source),
-                (mac, own?),
-                target,
-            ))
+            Some(advertisement(flags, to, (mac, own?), target))
         }
         _ => None,
+    }
+}
+
+/// Where an advertisement for one who asks from `source` goes, and whether it is a solicited one.
+fn asker(mac: Mac, source: Ipv6Addr) -> (bool, (Mac, Ipv6Addr)) {
+    if source.is_unspecified() {
+        (false, (ipv6_multicast_mac(ALL_NODES), ALL_NODES))
+    } else {
+        (true, (mac, source))
     }
 }
 
@@ -47,16 +68,11 @@ pub fn unicast_answer(request: &Request, mac: Mac) -> Option<Vec<u8>> {
     let (IpAddr::V6(target), IpAddr::V6(source)) = (request.target, request.source) else {
         return answer(request, mac, None);
     };
-    let solicited = !source.is_unspecified();
+    let (solicited, to) = asker(request.mac, source);
     let flags = NeighborAdvertisementHeader {
         router: false,
         solicited,
         r#override: true,
-    };
-    let to = if solicited {
-        (request.mac, source)
-    } else {
-        (ipv6_multicast_mac(ALL_NODES), ALL_NODES)
     };
     Some(advertisement(flags, to, (mac, target), target))
 }

@@ -9,7 +9,7 @@ mod build;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-pub use build::{announcement, answer, message, probe, request, unicast_answer};
+pub use build::{announcement, answer, message, probe, request, second_answer, unicast_answer};
 
 use etherparse::icmpv6::{Icmpv6PayloadSlice, NdpOptionSlice, NdpOptionsIterator};
 use etherparse::{
@@ -61,6 +61,12 @@ impl Request {
     /// Whether the request went to one host: it asks whether that one still lives.
     pub fn is_probe(&self) -> bool {
         !is_group(self.destination)
+    }
+
+    /// Whether the asker looks whether somebody has the address, since it wants it for itself: a
+    /// probe for duplicates (RFC 5227 §2.1.1, RFC 4862 §5.4.2).
+    pub fn is_for_duplicates(&self) -> bool {
+        self.source.is_unspecified()
     }
 }
 
@@ -150,12 +156,6 @@ impl<'a> Frame<'a> {
     }
 
     fn from_arp(destination: Mac, mac: Mac, arp: &ArpEthIpv4Packet) -> Parsed<Self> {
-        //= docs/spec/link.md#answers
-        //# A request or an answer whose stated link-layer address is not that of its frame MUST be
-        //# ignored.
-        if arp.sender_mac != mac {
-            return Err(Ignored::ForeignMac);
-        }
         let sender = arp.sender_ipv4_addr();
         let target = arp.target_ipv4_addr();
         // RFC 1122 §3.2.1.3: a group or the broadcast address is never a source; nobody resolves
@@ -168,6 +168,12 @@ impl<'a> Frame<'a> {
         }
         match arp.operation {
             // RFC 5227 §3: an announcement is a request whose sender and target are the same.
+            //= docs/spec/link.md#answers
+            //# A request or an answer whose stated link-layer address is not that of its frame MUST
+            //# be ignored.
+            ArpOperation::REQUEST if sender != target && arp.sender_mac != mac => {
+                Err(Ignored::ForeignMac)
+            }
             ArpOperation::REQUEST if sender != target => Ok(Self::Request(Request {
                 mac,
                 source: sender.into(),
