@@ -138,7 +138,8 @@ impl Strangers {
     //# It MUST NOT defend an address more than once in 10 s; where a claim follows within that time,
     //# it MUST defend the address again at its end.
     pub fn poll_defence(&mut self, now: Instant) -> Option<IpAddr> {
-        self.contests.retain(|_, c| c.open || now < c.last + CONTESTED);
+        self.contests
+            .retain(|_, c| c.open || now < c.last + CONTESTED);
         let (target, contest) = self
             .contests
             .iter_mut()

@@ -137,7 +137,10 @@ impl Link {
 
     fn handle_answer(&mut self, now: Instant, answer: &Answer) -> Used {
         let judged = self.handle_answer_as_claim(now, answer);
-        let Some(resolver) = self.resolver.as_mut().filter(|_| judged != Err(Reason::ForeignMac))
+        let Some(resolver) = self
+            .resolver
+            .as_mut()
+            .filter(|_| judged != Err(Reason::ForeignMac))
         else {
             return Err(judged.err());
         };

@@ -24,10 +24,7 @@ impl Link {
         let claim = Claim { target, mac };
         let standing = self.standing(now, claim);
         let patience = self.timing.dead_time();
-        if self
-            .strangers
-            .handle_claim(now, claim, standing, patience)
-        {
+        if self.strangers.handle_claim(now, claim, standing, patience) {
             self.tell_of(now, claim);
         }
         match standing {
@@ -51,7 +48,11 @@ impl Link {
         //# ignored.
         let honest = stated == answer.mac;
         let judged = self.handle_claim(now, answer.target, stated);
-        if honest { judged } else { Err(Reason::ForeignMac) }
+        if honest {
+            judged
+        } else {
+            Err(Reason::ForeignMac)
+        }
     }
 
     /// Whether the host at `mac` is a member that serves `target`.
