@@ -83,6 +83,7 @@ impl User {
                     self.host.handle_frame(self.now, LINK, &answer);
                 } else if let Some(Packet::Tcp(segment)) = frames::parse(&transmit.frame) {
                     assert_eq!(segment.source, self.names.client);
+                    frames::check_mark(&transmit.frame, &segment);
                     let repeats = segment.length > 0
                         || segment.flags.as_byte() & Flags::SYN.and(Flags::FIN).as_byte() != 0;
                     let known = self.known.contains(&segment);

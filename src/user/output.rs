@@ -40,6 +40,9 @@ impl Host {
             && let Some(segment) = packet.segment()
         {
             match self.rebind.handle_outgoing(now, &segment) {
+                Verdict::Pass if self.node.config().class.contains(packet.destination) => {
+                    packet.mark();
+                }
                 Verdict::Pass => {}
                 Verdict::RewriteDestination(to) => packet.set_destination(to),
                 Verdict::RewriteSource(from) => packet.set_source(from),

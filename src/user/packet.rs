@@ -5,7 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket};
 
-use crate::proto::rebind::{Flags, Segment};
+use crate::proto::rebind::{Flags, REBINDS, Segment};
 
 /// A packet without options that matter here: an extension header is its protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +102,25 @@ impl Packet {
     pub(super) fn set_destination(&mut self, destination: IpAddr) {
         self.destination = destination;
         self.rewrite();
+    }
+
+    /// Marks a SYN to an anycast address: its sender can rebind. TCP's own two bits stay (RFC 3168).
+    //= docs/spec/tcp.md#the-client
+    //# A client MUST send its SYN to an anycast address with the code point 001011 (RFC 2474), by
+    //# which a member tells that it may answer from its unicast address.
+    pub(super) fn mark(&mut self) {
+        match self.destination {
+            IpAddr::V4(_) => {
+                let mut packet = Ipv4Packet::new_unchecked(&mut self.bytes);
+                packet.set_dscp(REBINDS);
+                packet.fill_checksum();
+            }
+            IpAddr::V6(_) => {
+                let mut packet = Ipv6Packet::new_unchecked(&mut self.bytes);
+                let ecn = packet.traffic_class() & 0b11;
+                packet.set_traffic_class(REBINDS << 2 | ecn);
+            }
+        }
     }
 
     /// One router further; `None` when its life ends here (RFC 1812 §5.3.1, RFC 8200 §3).

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use etherparse::{
     IpHeaders, NetSlice, PacketBuilder, PacketBuilderStep, SlicedPacket, TransportSlice,
 };
-use hamp::proto::rebind::{Flags, Segment};
+use hamp::proto::rebind::{Flags, REBINDS, Segment};
 
 /// The host's end.
 pub(crate) const HOST: [u8; 6] = [2, 0x15, 0x46, 0, 0, 1];
@@ -55,6 +55,21 @@ pub(crate) fn to_host(source: IpAddr, destination: IpAddr) -> PacketBuilderStep<
         }
         _ => panic!("{source} to {destination}"),
     }
+}
+
+/// Fails unless the mark of a client is on its SYN to an anycast address, and on nothing else.
+pub(crate) fn check_mark(frame: &[u8], segment: &Segment) {
+    let anycast = hamp::addr::Class::default().contains(segment.destination.ip());
+    let asks = anycast && segment.flags == Flags::SYN;
+    let code_point = match frame[14] >> 4 {
+        4 => frame[15] >> 2,
+        _ => (frame[14] & 0x0f) << 2 | frame[15] >> 6,
+    };
+    //= docs/spec/tcp.md#the-client
+    //= type=test
+    //# A client MUST send its SYN to an anycast address with the code point 001011 (RFC 2474), by
+    //# which a member tells that it may answer from its unicast address.
+    assert_eq!(code_point, if asks { REBINDS } else { 0 }, "{segment:?}");
 }
 
 /// What a frame of the host carries, if that concerns a test.

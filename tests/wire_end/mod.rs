@@ -81,6 +81,9 @@ impl WireEnd {
             if frame[6..12] == HOST
                 && let Some(packet) = frames::parse(&frame[..length])
             {
+                if let Packet::Tcp(segment) = &packet {
+                    frames::check_mark(&frame, segment);
+                }
                 return packet;
             }
         }

@@ -33,6 +33,7 @@
 
 use super::family::{BOTH, Family};
 use crate::addr::Class;
+use crate::proto::rebind::REBINDS;
 
 /// The client's table.
 pub const TABLE: &str = "inet hamp_client";
@@ -153,6 +154,9 @@ fn maps(f: &Family) -> String {
 
 //= docs/spec/tcp.md#the-client
 //# A client MUST send to an anycast address no segment but a SYN without ACK.
+//= docs/spec/tcp.md#the-client
+//# A client MUST send its SYN to an anycast address with the code point 001011 (RFC 2474), by which
+//# a member tells that it may answer from its unicast address.
 fn out_chains(f: &Family) -> String {
     let Family { n, ip, source, .. } = f;
     let key = format!("{source} . tcp sport . tcp dport");
@@ -161,7 +165,8 @@ fn out_chains(f: &Family) -> String {
     format!(
         r#"
 	chain out{n} {{
-		tcp flags & (fin|syn|rst|ack) == syn counter name syn_sent goto syn{n}
+		tcp flags & (fin|syn|rst|ack) == syn {ip} dscp set {REBINDS} \
+			counter name syn_sent goto syn{n}
 		tcp flags & (fin|rst) != 0 {key} @peer{n} goto end{n}
 		numgen inc mod 64 == 0 {key} @peer{n} goto renew{n}
 		{ip} daddr set {key} map @peer{n} accept comment "the connection has its member"
@@ -259,8 +264,13 @@ fn in_chains(f: &Family, from_class: &str) -> String {
 		delete @from{n} {{ {ends} }}
 		accept
 	}}
+	# Every SYN-ACK that may answer a SYN of ours comes through here, as it arrived, before it is
+	# taken for an answer: trust drops those of hosts that are no members.
+	chain verified{n} {{
+	}}
 	chain offer{n} {{
 		{key} . tcp ackseq @offer{n} accept comment "second, and the first is not judged yet"
+		jump verified{n}
 		{key} @owner{n} add @offer{n} {{ {key} . tcp ackseq : {ip} saddr }} \
 			{ip} saddr set {key} map @owner{n} accept
 	}}
@@ -280,6 +290,7 @@ fn in_chains(f: &Family, from_class: &str) -> String {
 	# Is the socket of the first still there?
 	chain taken{n} {{
 		{key} . tcp ackseq @offer{n} accept comment "second, and the first is not judged yet"
+		jump verified{n}
 		add @offer{n} {{ {key} . tcp ackseq : {ip} saddr }}
 		{ip} saddr set {key} map @owner{n}
 		socket wildcard 0 goto busy{n}
