@@ -170,8 +170,10 @@ fn a_killed_daemon_is_swept_by_the_next() -> Result<()> {
         ensure!(left.is_empty(), "{left}");
         Ok(())
     })?;
-    let routes = one.sh("ip route show proto 154; ip -6 route show proto 154")?;
+    let routes = one.sh("ip route show table 1547; ip -6 route show table 1547")?;
     ensure!(routes.lines().count() == 2, "adopted: {routes}");
+    let rules = one.sh("ip rule; ip -6 rule")?;
+    ensure!(rules.matches("lookup 154").count() == 4, "adopted: {rules}");
     ends_clean(&next, one, &before)
 }
 

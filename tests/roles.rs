@@ -76,6 +76,7 @@ const ROUTER: &str =
 fn state(host: &Host) -> Result<String> {
     host.sh(
         "ip route show table all | grep -v cache; ip -6 route show table all | sed '/local fe80/d'; \
+         ip rule; ip -6 rule; \
          ip nexthop show; ip -6 nexthop show; ip neigh show proto 154; nft list ruleset; \
          cat /proc/sys/net/ipv4/conf/*/send_redirects; ls -A /run/hamp 2>/dev/null || true",
     )

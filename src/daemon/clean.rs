@@ -58,7 +58,7 @@ async fn sweep(mut dir: StateDir) -> Result<Value, Failure> {
     }
     // Before the routes, which take those of their next hops along, and do not count them.
     let neighbours = netlink.remove_neighbours().await?;
-    let routes = routes::remove_all()? + netlink.remove_routes(None).await?;
+    let routes = routes::remove_all()? + netlink.remove_routes().await?;
     let state = |error| Failure::io("state", &error);
     let (restored, failed) = sysctl::restore_all(&mut dir).map_err(state)?;
     dir.state.prefixes.clear();

@@ -6,6 +6,7 @@
 //! something in place stops the daemon; a link that went away in the meantime does not.
 
 mod around;
+mod class;
 mod links;
 pub mod remote;
 pub mod routes;
@@ -93,7 +94,10 @@ impl Kernel {
             Event::Neighbour { link, address, mac } => {
                 self.neighbour(now, *link, *address, *mac).await
             }
-            Event::Member { link, id, change } => self.follow_member(*link, *id, *change).await,
+            Event::Member { link, .. } => {
+                self.doubt_members(*link);
+                Ok(())
+            }
             Event::Route {
                 prefix,
                 scope,
@@ -162,6 +166,7 @@ impl Kernel {
                 .iter()
                 .try_for_each(|name| self.settle_member_link(name))?;
             self.set_unicast()?;
+            self.enable_class();
         }
         Ok(())
     }
@@ -236,15 +241,8 @@ impl Kernel {
                     .await?;
             }
         }
-        for (prefix, ifindex) in self.netlink.routes().await? {
-            let wanted = self
-                .links
-                .get(&LinkId(ifindex))
-                .is_some_and(|link| link.routes(prefix));
-            if !wanted {
-                tracing::info!(%prefix, ifindex, "route of an earlier daemon swept");
-                self.netlink.remove_route(prefix, ifindex, None).await?;
-            }
+        if let Some(routes) = &mut self.routes {
+            routes.sweep_class();
         }
         for prefix in self.netlink.holdings().await? {
             if !self.held.contains_key(&prefix) {
@@ -263,7 +261,8 @@ impl Kernel {
             Ok(connections) if self.client => connections.len(),
             _ => 0,
         };
-        failed.extend(self.routes.take().and_then(|routes| routes.stop().err()));
+        let routes = self.routes.take();
+        failed.extend(routes.and_then(|routes| routes.stop(connections > 0).err()));
         // The gate goes first: nothing is served while the rest is taken away.
         if connections > 0 {
             tracing::warn!(
@@ -272,13 +271,6 @@ impl Kernel {
             );
             failed.extend(self.tables.retire().err().map(Failure::from));
         } else {
-            failed.extend(
-                self.netlink
-                    .remove_routes(None)
-                    .await
-                    .err()
-                    .map(Failure::from),
-            );
             // With an nft of its own: the session may be what failed.
             failed.extend(nft::clean().err().map(Failure::from));
         }

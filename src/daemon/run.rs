@@ -25,7 +25,7 @@ use crate::linux::checks;
 use crate::linux::netlink::Changes;
 use crate::linux::state::{self, StateDir};
 use crate::linux::sysctl;
-use crate::node::{Node, Router};
+use crate::node::{Event, Node, Router};
 use crate::proto::trust::Mode;
 use crate::time::{Duration, Instant};
 
@@ -381,7 +381,15 @@ impl Daemon {
         }
         while let Some(event) = self.node.poll_event() {
             self.tell(&event);
+            if let Event::Owner { link, prefix, .. } = event
+                && let Some(on_link) = self.node.link(link)
+            {
+                self.kernel.serve_elsewhere(on_link, link, prefix);
+            }
             self.kernel.apply(now, &event).await?;
+        }
+        for (id, link) in self.node.links() {
+            self.kernel.follow_class(id, link);
         }
         self.kernel.close_gates()?;
         self.kernel.commit_routes();

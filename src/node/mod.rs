@@ -492,6 +492,11 @@ impl Node {
         self.links.iter().map(|(id, link)| (*id, link))
     }
 
+    /// One of the links.
+    pub fn link(&self, id: LinkId) -> Option<&Link> {
+        self.links.get(&id)
+    }
+
     /// What was received, sent and ignored.
     pub fn counters(&self) -> &Counters {
         &self.counters

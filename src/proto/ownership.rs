@@ -224,6 +224,11 @@ impl Ownership {
             .filter_map(|(prefix, owner)| Some((*prefix, (*owner)?)))
     }
 
+    /// The owner of a prefix that somebody on the link serves.
+    pub fn owner(&self, prefix: Prefix) -> Option<Candidate> {
+        *self.owners.get(&prefix)?
+    }
+
     /// Member `from` no longer acts for `targets`: announces those that this host owns now, or that
     /// nobody here serves any more and this host `stands_in` for.
     pub fn departed(

@@ -1,6 +1,7 @@
 //! What real networks and real programs do to hamp, in hosts of a lab: one module for each kind of
 //! trouble that people report of software that shares an address.
 
+mod client_routes;
 #[path = "../netns/daemon.rs"]
 mod common;
 mod support;
@@ -9,6 +10,6 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     testbed::init();
-    let all: [&[testbed::harness::Test]; 0] = [];
+    let all: [&[testbed::harness::Test]; 1] = [client_routes::TESTS];
     testbed::harness::main(&all.concat())
 }

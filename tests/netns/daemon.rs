@@ -84,6 +84,7 @@ pub(crate) fn kernel(host: &Host) -> Result<String> {
     host.sh(
         "ip -o address show dev lo; ip -o address show dev eth0 | sed 's, tentative,,'; \
          ip route show table all | grep -v cache; ip -6 route show table all | sed '/local fe80/d'; \
+         ip rule; ip -6 rule; \
          ip neigh | grep -e proto -e 198.18 -e 1546 || true; \
          nft list ruleset; \
          cat /proc/sys/net/ipv4/tcp_mtu_probing /proc/sys/net/ipv4/conf/*/arp_announce; \

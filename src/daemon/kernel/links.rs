@@ -1,12 +1,12 @@
 //! Links: taps, groups, rules and routes follow what the kernel says of the interfaces.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::class::OnLink;
 use super::{Frame, HIDDEN, Held, Kernel};
 use crate::addr::Prefix;
 use crate::daemon::{Failure, exit};
@@ -14,14 +14,8 @@ use crate::linux::groups::Groups;
 use crate::linux::netlink::Link;
 use crate::linux::packet::{FRAME_BYTES, Layer, Tap};
 use crate::linux::sysctl;
-use crate::node::{Change, LinkId, LinkState};
-use crate::wire::{MemberId, PORT};
-
-/// Metric of the class's routes: behind a route that an administrator sets. Each link adds its
-/// place in the configuration.
-const METRIC: u32 = 1546;
-/// What the metric is more on a link where no member is known.
-const NO_MEMBER: u32 = 1000;
+use crate::node::{LinkId, LinkState};
+use crate::wire::PORT;
 
 /// A configured interface that exists.
 #[derive(Debug)]
@@ -29,18 +23,21 @@ pub(super) struct Attached {
     pub(super) name: String,
     pub(super) tap: Arc<Tap>,
     pub(super) groups: Groups,
-    state: Option<LinkState>,
-    /// The class's prefixes that have a route here, and its metric.
-    routed: BTreeMap<Prefix, u32>,
-    /// The members that are known to live here.
-    members: BTreeSet<MemberId>,
+    pub(super) state: Option<LinkState>,
+    /// This host's addresses that are no anycast ones, and the subnets that they are in.
+    pub(super) subnets: Vec<(IpAddr, Prefix)>,
+    /// What the class's routes here follow.
+    pub(super) class: OnLink,
     reader: JoinHandle<()>,
 }
 
 impl Attached {
-    /// Whether the class's `prefix` has its route through this link.
-    pub(super) fn routes(&self, prefix: Prefix) -> bool {
-        self.routed.contains_key(&prefix)
+    /// Whether the link is up and does the family of `prefix`.
+    pub(super) fn does(&self, prefix: &Prefix) -> bool {
+        self.state.is_some_and(|state| match prefix {
+            Prefix::V4(_) => state.ipv4.is_some(),
+            Prefix::V6(_) => state.ipv6.is_some(),
+        })
     }
 }
 
@@ -58,16 +55,20 @@ impl Kernel {
             .iter()
             .filter(|link| self.interfaces.contains(&link.name))
             .collect();
-        let mut changes = Vec::new();
+        let (mut changes, mut left) = (Vec::new(), Vec::new());
         self.links.retain(|id, attached| {
             let stays = wanted
                 .iter()
                 .any(|l| LinkId(l.index) == *id && l.name == attached.name);
             if !stays {
                 changes.push((*id, None));
+                left.push(std::mem::take(&mut attached.class));
             }
             stays
         });
+        for class in left {
+            self.leave_class(class);
+        }
         for (gone, _) in &changes {
             self.tables.detach(gone.0)?;
             let served = |held: &Held| held.links.contains(gone);
@@ -104,9 +105,11 @@ impl Kernel {
                 self.links.insert(id, attached);
             }
             let state = self.state_of(link);
+            let subnets = self.subnets_of(link);
             let Some(attached) = self.links.get_mut(&id) else {
                 continue;
             };
+            let moved = std::mem::replace(&mut attached.subnets, subnets.clone()) != subnets;
             if attached.state != state {
                 if state.is_some_and(|state| state.ipv6.is_some())
                     && let Err(error) = attached.groups.join_ipv6()
@@ -114,17 +117,17 @@ impl Kernel {
                     tracing::warn!(link = attached.name, %error, "IPv6 group not joined");
                 }
                 attached.state = state;
-                if state.is_none() {
-                    attached.members.clear();
-                }
                 changes.push((id, state));
-                self.route_class(id).await?;
+                self.settle_class(id);
+            } else if moved {
+                self.settle_class(id);
             }
         }
-        if !changes.is_empty()
-            && let Some(routes) = &self.routes
-        {
-            routes.observe();
+        if let Some(routes) = &mut self.routes {
+            routes.commit();
+            if !changes.is_empty() {
+                routes.links_changed();
+            }
         }
         if !changes.is_empty() && self.member {
             self.set_unicast()?;
@@ -181,66 +184,11 @@ impl Kernel {
         usable.then_some(state)
     }
 
-    /// A client sends where members are: the metric of a link's routes follows them.
-    pub(super) async fn follow_member(
-        &mut self,
-        link: LinkId,
-        id: MemberId,
-        change: Change,
-    ) -> Result<(), Failure> {
-        let Some(attached) = self.links.get_mut(&link) else {
-            return Ok(());
-        };
-        let before = attached.members.is_empty();
-        match change {
-            Change::Joined | Change::Changed => attached.members.insert(id),
-            Change::Left | Change::Dead | Change::Distrusted => attached.members.remove(&id),
-        };
-        if attached.members.is_empty() == before {
-            return Ok(());
-        }
-        self.route_class(link).await
-    }
-
-    /// Makes the class on-link on a client's link, for the families that it has.
-    async fn route_class(&mut self, id: LinkId) -> Result<(), Failure> {
-        let Some(attached) = self.links.get_mut(&id).filter(|_| self.client) else {
-            return Ok(());
-        };
-        // A link that goes down loses its routes, so they are set whenever it is up.
-        let before = std::mem::take(&mut attached.routed);
-        let Some(state) = attached.state else {
-            return Ok(());
-        };
-        let place = self
-            .interfaces
-            .iter()
-            .position(|name| *name == attached.name);
-        let place = u32::try_from(place.unwrap_or_default()).unwrap_or_default();
-        let far = if attached.members.is_empty() {
-            NO_MEMBER
-        } else {
-            0
-        };
-        let metric = METRIC + place + far;
-        for prefix in self.class.prefixes() {
-            let has_family = match prefix {
-                Prefix::V4(_) => state.ipv4.is_some(),
-                Prefix::V6(_) => state.ipv6.is_some(),
-            };
-            if has_family {
-                self.netlink.add_route(*prefix, id.0, metric).await?;
-                attached.routed.insert(*prefix, metric);
-            }
-            let stays = has_family.then_some(metric);
-            if before
-                .get(prefix)
-                .is_some_and(|before| Some(*before) != stays)
-            {
-                self.netlink.remove_route(*prefix, id.0, stays).await?;
-            }
-        }
-        Ok(())
+    /// This host's addresses on a link with their subnets, but for anycast ones.
+    fn subnets_of(&self, link: &Link) -> Vec<(IpAddr, Prefix)> {
+        let own = link.subnets.iter().copied();
+        own.filter(|(address, _)| !self.class.contains(*address))
+            .collect()
     }
 
     /// A member must not ask by ARP *from* an anycast address: its neighbours would learn it.
@@ -320,8 +268,8 @@ fn attach(
         tap,
         groups,
         state: None,
-        routed: BTreeMap::new(),
-        members: BTreeSet::new(),
+        subnets: Vec::new(),
+        class: OnLink::default(),
         reader,
     }))
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use tokio::sync::mpsc;
 
-use super::routes::{self, Routes};
+use super::routes::Routes;
 use super::{Frame, Kernel, RECOVERY};
 use crate::daemon::Failure;
 use crate::daemon::config::Config;
@@ -65,6 +65,10 @@ impl Kernel {
         for error in failed {
             tracing::warn!(%error, "setting of an earlier daemon not put back");
         }
+        self.routes = Some(Routes::start(self.class.prefixes(), config.router())?);
+        if self.client {
+            self.enable_class();
+        }
         if config.member.is_some() {
             self.become_member()?;
         } else {
@@ -75,19 +79,6 @@ impl Kernel {
             self.tables.load_client()?;
             sysctl::set(&mut self.dir, sysctl::TCP_MTU_PROBING, "2")
                 .map_err(|error| Failure::io("kernel setting", &error))?;
-        }
-        match config.router() {
-            Some(router) => {
-                let class = self.class.prefixes();
-                let discard = if router.discard { class } else { &[] };
-                self.routes = Some(Routes::start(router.multipath.is_grouped(), discard)?);
-            }
-            None => {
-                let routes = routes::remove_all()?;
-                if routes > 0 {
-                    tracing::info!(routes, "routes of an earlier router swept");
-                }
-            }
         }
         self.sweep = Some(now + RECOVERY.max(config.dead() * 2));
         Ok(())

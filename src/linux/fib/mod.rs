@@ -21,6 +21,7 @@
 //! **Ours alone.** A route is created with the demand that none is there with its prefix and metric,
 //! and replaced or removed only where a dump or we ourselves have seen that it carries our number.
 
+pub mod class;
 mod group;
 mod table;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use std::sync::Arc;
 
 use crate::addr::Prefix;
 
+use class::{Place, Rule, Way};
 pub use table::Fib;
 
 /// Next hops of a route at most; more are not used.
@@ -146,6 +148,30 @@ pub enum Op {
         prefix: Prefix,
         /// Its metric.
         metric: u32,
+    },
+    /// A route of the class, in a table of ours.
+    Class {
+        /// Which.
+        place: Place,
+        /// Where to.
+        way: Way,
+        /// One is there.
+        replace: bool,
+    },
+    /// The end of one.
+    ClassEnd {
+        /// Which.
+        place: Place,
+    },
+    /// A policy rule of ours.
+    Rule {
+        /// Which.
+        rule: Rule,
+    },
+    /// The end of one.
+    RuleEnd {
+        /// Which.
+        rule: Rule,
     },
 }
 

@@ -76,6 +76,7 @@ impl Model {
             Op::Remove { prefix, metric } => {
                 self.routes.remove(&(prefix, metric)).expect("a route");
             }
+            op => panic!("{op:?} is about the class's tables"),
         }
     }
 

@@ -10,10 +10,10 @@ use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteNextHop, RouteType,
 };
 
-use super::OURS;
 use super::bulk::{Bulk, Refusal};
 use super::message::{Requests, address, attributes, number, put};
 use super::routes::destination;
+use super::{OURS, class};
 use crate::addr::{Prefix, is_host};
 use crate::linux::fib::{Hop, Multipath, Op, Snapshot, Target, is_metric};
 
@@ -104,7 +104,11 @@ impl Bulk {
         refused.retain(|refusal| {
             let removal = matches!(
                 ops[refusal.index],
-                Op::Remove { .. } | Op::Forget { .. } | Op::Neighbour { mac: None, .. }
+                Op::Remove { .. }
+                    | Op::Forget { .. }
+                    | Op::Neighbour { mac: None, .. }
+                    | Op::ClassEnd { .. }
+                    | Op::RuleEnd { .. }
             );
             !(removal && gone.contains(&refusal.errno))
         });
@@ -142,8 +146,8 @@ impl Bulk {
 }
 
 /// A new one: that one is there already is refused.
-const CREATE: i32 = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
-const REPLACE: i32 = libc::NLM_F_CREATE | libc::NLM_F_REPLACE;
+pub(super) const CREATE: i32 = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
+pub(super) const REPLACE: i32 = libc::NLM_F_CREATE | libc::NLM_F_REPLACE;
 
 fn request(requests: &mut Requests, op: &Op) {
     match op {
@@ -194,6 +198,9 @@ fn request(requests: &mut Requests, op: &Op) {
             requests.begin(libc::RTM_DELROUTE, 0, &header);
             requests.address(libc::RTA_DST, prefix.network());
             requests.number(libc::RTA_PRIORITY, *metric);
+        }
+        Op::Class { .. } | Op::ClassEnd { .. } | Op::Rule { .. } | Op::RuleEnd { .. } => {
+            class::request(requests, op);
         }
     }
 }
@@ -294,7 +301,7 @@ fn route_header(family: i32, length: u8, scope: u8, kind: u8) -> [u8; 12] {
     [family, length, 0, 0, table, OURS, scope, kind, 0, 0, 0, 0]
 }
 
-fn family(address: IpAddr) -> u8 {
+pub(super) fn family(address: IpAddr) -> u8 {
     let family = match address {
         IpAddr::V4(_) => libc::AF_INET,
         IpAddr::V6(_) => libc::AF_INET6,
@@ -394,7 +401,7 @@ fn one_of(hop: &RouteNextHop, unspecified: IpAddr) -> Option<Hop> {
     })
 }
 
-fn plain(address: &RouteAddress) -> Option<IpAddr> {
+pub(super) fn plain(address: &RouteAddress) -> Option<IpAddr> {
     match address {
         RouteAddress::Inet(address) => Some(IpAddr::V4(*address)),
         RouteAddress::Inet6(address) => Some(IpAddr::V6(*address)),

@@ -9,6 +9,7 @@ use rtnetlink::packet_route::address::{
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 
 use super::{Error, Netlink};
+use crate::addr::Prefix;
 
 /// An interface as the node needs to know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Link {
     pub point_to_point: bool,
     /// Unicast addresses that the kernel would use as a source, best first.
     pub addresses: Vec<IpAddr>,
+    /// The same, each with the subnet that it is in, or the address of the other end.
+    pub subnets: Vec<(IpAddr, Prefix)>,
 }
 
 impl Link {
@@ -46,6 +49,7 @@ impl Link {
             ethernet: message.header.link_layer_type == LinkLayerType::Ether,
             point_to_point: flags.contains(LinkFlags::Pointopoint),
             addresses: Vec::new(),
+            subnets: Vec::new(),
         };
         for attribute in message.attributes {
             match attribute {
@@ -109,6 +113,8 @@ impl Netlink {
                 .find(|link| link.index == message.header.index)
             {
                 link.addresses.push(address);
+                link.subnets
+                    .extend(subnet(&message).map(|net| (address, net)));
             }
         }
         Ok(links)
@@ -124,6 +130,18 @@ impl Netlink {
 /// Global addresses before link-local ones.
 fn rank(message: &AddressMessage) -> u8 {
     u8::from(message.header.scope != AddressScope::Universe)
+}
+
+/// The network that an address is in; of a link with one other end, that end.
+fn subnet(message: &AddressMessage) -> Option<Prefix> {
+    let address = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        })?;
+    Prefix::new(address, message.header.prefix_len).ok()
 }
 
 /// The address, if it is this machine's own, not in duplicate detection and not deprecated.

@@ -9,6 +9,7 @@
 mod addresses;
 mod around;
 mod bulk;
+mod class;
 mod fib;
 mod foreign;
 mod links;

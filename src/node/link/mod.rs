@@ -152,6 +152,21 @@ impl Link {
         all.into_iter().flatten().chain(known.into_iter().flatten())
     }
 
+    /// The owner of a prefix that is served on the link.
+    pub fn owner(&self, prefix: Prefix) -> Option<Candidate> {
+        self.ownership.owner(prefix)
+    }
+
+    /// Another member.
+    pub fn peer(&self, id: MemberId) -> Option<&Peer> {
+        self.view.get(id)
+    }
+
+    /// Grows whenever a router comes to the link, goes or has other addresses.
+    pub fn router_changes(&self) -> u64 {
+        self.view.router_changes()
+    }
+
     /// The client's neighbour entries.
     pub fn neighbours(&self) -> impl Iterator<Item = (IpAddr, &resolver::Entry)> {
         self.resolver.iter().flat_map(Resolver::entries)
