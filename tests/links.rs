@@ -171,7 +171,8 @@ fn the_ends_of_a_tunnel_are_members_and_clients() -> Result<()> {
     let lab = lab()?;
     let (one, two) = (lab.host("one"), lab.host("two"));
     let ends = (tunnel(one, 1, 2)?, tunnel(two, 2, 1)?);
-    let rules = |host: &Host| host.sh("nft list ruleset; ip rule; ip route show table all proto 154");
+    let rules =
+        |host: &Host| host.sh("nft list ruleset; ip rule; ip route show table all proto 154");
     let before = (rules(one)?, rules(two)?);
     let addresses = r#"addresses = ["198.18.0.1", "2001:2:0:1546::1"]"#;
     configure(one, "\"tun0\"", &format!("[member]\n{addresses}\n"))?;
