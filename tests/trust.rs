@@ -324,12 +324,8 @@ fn a_key_is_rolled_over_while_the_member_serves() {
     assert!(!withdrawn);
 }
 
-//= docs/spec/trust.md#roles
-//= type=test
-//# A member that would have more records than the limit of its certificate MUST be refused the
-//# statement that brings them.
 #[test]
-fn a_member_has_no_more_records_than_its_certificate_says_however_it_brings_them() {
+fn a_member_serves_and_others_use_what_its_certificate_allows_and_no_more() {
     let mut net = trusted_link(9, 1, Mode::Enforce);
     let modest = certified(1, |c| c.limit = 60);
     net.act(0, |node, now| node.set_credentials(now, Some(modest)));
@@ -339,20 +335,72 @@ fn a_member_has_no_more_records_than_its_certificate_says_however_it_brings_them
     net.run_for(3 * SECOND);
     let records = |net: &Net| net.link(1).peers().next().unwrap().1.records().len();
     assert_eq!(records(&net), 60);
-    // One by one, each in a delta of its own.
-    net.join(0, "198.18.7.58/32");
+    //= docs/spec/trust.md#roles
+    //= type=test
+    //# A member in enforce mode MUST serve nothing that others skip for its certificate.
+    net.join(0, "198.18.0.58/32");
     net.run_for(2 * SECOND);
     assert_eq!(records(&net), 60);
-    assert!(net.ignored(1, Reason::TooManyRecords) > 0);
-    // And in a full report of several parts, none of which is too long.
+    assert_eq!(
+        net.link(0).member().records().len(),
+        60,
+        "of those served before"
+    );
+    let told = |net: &Net, host: usize, kind: TroubleKind| {
+        let all = net.link(host).troubles(net.now());
+        let all = all.filter(|(trouble, _)| trouble.kind == kind);
+        all.map(|(trouble, _)| trouble.reason).collect::<Vec<_>>()
+    };
+    let excess = Some(Reason::TooManyRecords);
+    assert_eq!(told(&net, 0, TroubleKind::NotCertified), [excess]);
+    // One that does not enforce serves all of them, and others skip what is too much: in a delta,
+    // and in a full report of several parts.
+    net.act(0, |node, now| node.set_trust_mode(now, Mode::Off));
+    net.run_for(2 * SECOND);
+    assert_eq!(net.link(0).member().records().len(), 61);
     let late = net.add(50, SECOND, true);
     equip(&mut net, late, None, Mode::Enforce);
     net.run_for(2 * SECOND);
-    assert!(net.ignored(late, Reason::TooManyRecords) > 0);
-    assert!(knows(&net, late).is_empty());
+    for host in [1, late] {
+        let (_, peer) = net.link(host).peers().next().unwrap();
+        //= docs/spec/trust.md#roles
+        //= type=test
+        //# Of more records than the certificate's limit, a receiver in enforce mode MUST use the
+        //# first in the order of the digest, and skip the others.
+        assert_eq!(peer.records().len(), 60);
+        assert!(peer.records().longest_match(V6.parse().unwrap()).is_none());
+        assert_eq!(told(&net, host, TroubleKind::SkippedRecords), [excess]);
+    }
 }
 
-/// A member on its own, and the time.
+#[test]
+fn a_member_keeps_what_its_certificate_covers() {
+    let mut net = trusted_link(9, 1, Mode::Enforce);
+    let narrow = certified(1, |c| c.prefixes = vec!["198.18.0.0/24".parse().unwrap()]);
+    net.act(0, |node, now| node.set_credentials(now, Some(narrow)));
+    net.join(0, "198.18.7.1/32");
+    net.run_for(2 * SECOND);
+    // This host knows that it may not; one that does not enforce leaves it to others.
+    assert_eq!(net.link(0).member().records().len(), 1);
+    net.act(0, |node, now| node.set_trust_mode(now, Mode::Off));
+    net.run_for(2 * SECOND);
+    assert_eq!(net.link(0).member().records().len(), 3);
+    //= docs/spec/trust.md#roles
+    //= type=test
+    //# In enforce mode a receiver MUST skip the records of a statement whose certificate has not the
+    //# role member, and those that no prefix of the certificate covers, and use the others.
+    let (_, peer) = net.link(1).peers().next().unwrap();
+    let known: Vec<_> = peer
+        .records()
+        .prefixes()
+        .map(|(p, _)| p.to_string())
+        .collect();
+    assert_eq!(known, ["198.18.0.1/32"]);
+    assert!(net.ignored(1, Reason::PrefixNotAllowed) > 0);
+    assert_eq!(net.link(1).ranks(V4.parse().unwrap()).len(), 1);
+    assert!(net.link(1).ranks(V6.parse().unwrap()).is_empty());
+}
+
 /// Has a host state other addresses of its own from now on.
 fn restate(net: &mut Net, host: usize, change: impl FnOnce(&mut LinkState)) {
     let mut state = net.state(host);
@@ -489,6 +537,7 @@ fn a_member_has_no_address_of_the_gateway_or_of_another_link() {
     }
 }
 
+/// A member on its own, and the time.
 fn alone() -> (Node, Instant) {
     let config = Config {
         credentials: Some(certified(1, |_| {})),

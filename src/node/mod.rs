@@ -7,6 +7,7 @@
 
 mod link;
 mod routing;
+mod serving;
 pub mod trouble;
 mod trust;
 
@@ -29,6 +30,7 @@ use crate::wire::frame::Mac;
 use crate::wire::{MemberId, Name, Scope};
 use link::{Elsewhere, Host};
 pub use link::{Heard, Link};
+pub use serving::{JoinError, JoinOptions, LeaveError};
 pub use trouble::{Trouble, TroubleKind};
 
 /// What a node is.
@@ -95,49 +97,6 @@ impl LinkState {
     pub fn resolves(&self) -> bool {
         self.mac != [0; 6]
     }
-}
-
-/// How a prefix is served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct JoinOptions {
-    /// Higher is preferred.
-    pub preference: u16,
-    /// How far routers may carry the prefix.
-    pub scope: Scope,
-    /// Version of the data that the service answers from.
-    pub serial: Option<u32>,
-}
-
-impl Default for JoinOptions {
-    fn default() -> Self {
-        Self {
-            preference: 100,
-            scope: Scope::Global,
-            serial: None,
-        }
-    }
-}
-
-/// Why a prefix cannot be joined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum JoinError {
-    /// The prefix does not lie in the class.
-    #[error("{0} is not in the anycast class")]
-    OutsideClass(Prefix),
-    /// It is served already.
-    #[error("{0} is served already")]
-    Joined(Prefix),
-    /// More prefixes than others would remember.
-    #[error("more than {0} prefixes")]
-    TooMany(usize),
-}
-
-/// Why a prefix cannot be left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum LeaveError {
-    /// It is not served.
-    #[error("{0} is not served here")]
-    NotJoined(Prefix),
 }
 
 /// A frame to send.
@@ -259,6 +218,8 @@ pub struct Node {
     epoch: u64,
     random: Random,
     joined: BTreeMap<Prefix, JoinOptions>,
+    /// What of it this host's certificate allows, where that counts.
+    served: BTreeSet<Prefix>,
     links: BTreeMap<LinkId, Link>,
     trust: Trust,
     /// When the first of the members' certificates ends, in milliseconds since 1970, or earlier.
@@ -293,6 +254,7 @@ impl Node {
             epoch,
             random: Random::new(seed),
             joined: BTreeMap::new(),
+            served: BTreeSet::new(),
             links: BTreeMap::new(),
             trust,
             expires: None,
@@ -311,10 +273,8 @@ impl Node {
                 let mut link = Link::new(id, state, &self.config, self.secret, self.epoch);
                 let routes = self.config.router.as_ref();
                 link.set_router(now, routes.filter(|_| !self.unrouted.contains(&id)));
-                for (prefix, options) in &self.joined {
-                    link.join(now, *prefix, *options);
-                }
                 self.links.insert(id, link);
+                self.settle_serving(now);
             }
         }
         self.advance(now, id);
@@ -393,65 +353,6 @@ impl Node {
         links.into_iter().for_each(|id| self.advance(now, id));
     }
 
-    /// Serves `prefix` on every link.
-    ///
-    /// # Errors
-    /// The prefix is not anycast, or is served already.
-    pub fn join(
-        &mut self,
-        now: Instant,
-        prefix: Prefix,
-        options: JoinOptions,
-    ) -> Result<(), JoinError> {
-        let prefix = prefix.trunc();
-        if !self.config.class.covers(&prefix) {
-            return Err(JoinError::OutsideClass(prefix));
-        }
-        if self.joined.contains_key(&prefix) {
-            return Err(JoinError::Joined(prefix));
-        }
-        if self.joined.len() >= self.config.limits.records {
-            return Err(JoinError::TooMany(self.config.limits.records));
-        }
-        self.joined.insert(prefix, options);
-        self.links
-            .values_mut()
-            .for_each(|link| link.join(now, prefix, options));
-        self.handle_timeout(now);
-        Ok(())
-    }
-
-    /// Stops serving `prefix`: at once where nobody else serves it, else when another member has
-    /// taken over. [`Event::Withdraw`] tells when that is done on each link.
-    ///
-    /// # Errors
-    /// The prefix is not served.
-    pub fn leave(&mut self, now: Instant, prefix: Prefix) -> Result<(), LeaveError> {
-        let prefix = prefix.trunc();
-        self.joined
-            .remove(&prefix)
-            .ok_or(LeaveError::NotJoined(prefix))?;
-        self.links
-            .values_mut()
-            .for_each(|link| link.leave(now, prefix));
-        self.handle_timeout(now);
-        Ok(())
-    }
-
-    /// Leaves everything and gives back every neighbour entry; done when [`Self::is_idle`].
-    pub fn shutdown(&mut self, now: Instant) {
-        for prefix in core::mem::take(&mut self.joined).into_keys() {
-            self.links
-                .values_mut()
-                .for_each(|link| link.leave(now, prefix));
-        }
-        self.links.values_mut().for_each(|link| {
-            link.clear_neighbours();
-            link.set_router(now, None);
-        });
-        self.handle_timeout(now);
-    }
-
     /// Whether nothing is served and nothing is left to say.
     pub fn is_idle(&self) -> bool {
         self.transmits.is_empty() && self.links.values().all(Link::is_idle)
@@ -478,13 +379,6 @@ impl Node {
     /// What the node is.
     pub fn config(&self) -> &Config {
         &self.config
-    }
-
-    /// What is served, and how.
-    pub fn joined(&self) -> impl Iterator<Item = (Prefix, JoinOptions)> {
-        self.joined
-            .iter()
-            .map(|(prefix, options)| (*prefix, *options))
     }
 
     /// The links, for `status`.

@@ -33,6 +33,10 @@ pub enum TroubleKind {
     ContestedAddress,
     /// A host that is no member claims an anycast address.
     ForeignClaim,
+    /// Some of what a member serves is not taken in here.
+    SkippedRecords,
+    /// This host is to serve what its own certificate does not allow.
+    NotCertified,
 }
 
 impl TroubleKind {
@@ -44,6 +48,8 @@ impl TroubleKind {
             Self::ForeignAddress => "foreign_address",
             Self::ContestedAddress => "contested_address",
             Self::ForeignClaim => "foreign_claim",
+            Self::SkippedRecords => "skipped_records",
+            Self::NotCertified => "not_certified",
         }
     }
 
@@ -51,17 +57,19 @@ impl TroubleKind {
     pub const fn about(self) -> &'static str {
         match self {
             Self::RefusedPeer => "a member that lives is not believed",
-            Self::SameIdentity => "another host speaks with this host's identity",
+            Self::SameIdentity => "another host speaks with the same identity",
             Self::ForeignAddress => "a member states an address that it may not have",
             Self::ContestedAddress => "another host answers for the address of a member",
             Self::ForeignClaim => "a host that is no member claims an anycast address",
+            Self::SkippedRecords => "some of what a member serves is not taken in here",
+            Self::NotCertified => "this host's certificate does not allow what it is to do",
         }
     }
 
-    /// What to do about it, for people.
+    /// What to do about it, for people, where no reason says more.
     pub const fn remedy(self) -> &'static str {
         match self {
-            Self::RefusedPeer => "see the reason",
+            Self::RefusedPeer | Self::SkippedRecords | Self::NotCertified => "see the reason",
             Self::SameIdentity => {
                 "was it cloned? give it a key of its own (hamp key new), or a name"
             }
@@ -126,7 +134,13 @@ impl fmt::Display for Trouble {
         if let Some(reason) = self.reason {
             write!(f, ", reason {}", reason.as_str())?;
         }
-        write!(f, ": {}", self.kind.remedy())
+        let by_reason = matches!(
+            self.kind,
+            TroubleKind::RefusedPeer | TroubleKind::SkippedRecords | TroubleKind::NotCertified
+        );
+        let reason = self.reason.filter(|_| by_reason);
+        let remedy = reason.map_or(self.kind.remedy(), Reason::remedy);
+        write!(f, ": {remedy}")
     }
 }
 

@@ -30,6 +30,7 @@ impl Node {
         self.config.trust = mode;
         self.trust.set_mode(mode);
         self.links.values_mut().for_each(|link| link.set_mode(mode));
+        self.settle_serving(now);
         self.forget_doubtful(now);
         self.handle_timeout(now);
     }
@@ -59,6 +60,7 @@ impl Node {
         for link in self.links.values_mut() {
             link.set_credentials(now, &self.config.name, credentials.clone());
         }
+        self.settle_serving(now);
         self.handle_timeout(now);
     }
 

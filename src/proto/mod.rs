@@ -20,6 +20,7 @@ pub mod random;
 pub mod reason;
 pub mod rebind;
 pub mod record_set;
+mod remedy;
 pub mod resolver;
 pub mod responder;
 pub mod router;

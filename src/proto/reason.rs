@@ -105,6 +105,12 @@ Reason {
     RouterLimit = "router_limit",
     /// A record outside the anycast class.
     OutsideClass = "outside_class",
+    /// A record of a family that this version does not know, or whose prefix is none.
+    UnknownRecord = "unknown_record",
+    /// A member whose timers are out of range.
+    Timers = "timers",
+    /// A message to our group on another UDP port.
+    WrongPort = "wrong_port",
     /// A question asked again too soon.
     RateLimited = "rate_limited",
     /// A query when this host is no member.

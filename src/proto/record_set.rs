@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::addr::Prefix;
 use crate::time::Duration;
-use crate::wire::{Record, RecordAddress};
+use crate::wire::Record;
 use entry::{Entry, Key};
 
 /// Encodings are hashed in pieces of about this size.
@@ -143,7 +143,7 @@ impl RecordSet {
         let mut known = self.entries.iter().peekable();
         let mut unknown = self.unknown.iter().flat_map(|all| all.iter()).peekable();
         core::iter::from_fn(move || match (known.peek(), unknown.peek()) {
-            (Some(entry), Some(record)) if unknown_family(record) < entry.family() => {
+            (Some(entry), Some(record)) if record.address < entry.record().address => {
                 unknown.next().cloned()
             }
             (Some(_), _) => known.next().map(Entry::record),
@@ -153,7 +153,7 @@ impl RecordSet {
 
     /// How many records there are.
     pub fn len(&self) -> usize {
-        self.entries.len() + self.unknown.as_ref().map_or(0, |all| all.len())
+        self.entries.len() + self.unknown()
     }
 
     /// Whether there is no record.
@@ -220,6 +220,36 @@ impl RecordSet {
         common.map(|(_, record)| record).collect()
     }
 
+    /// The records of known families whose prefixes `admits` names.
+    pub(crate) fn filtered(&self, admits: impl Fn(&Prefix) -> bool) -> Self {
+        let entries = self.entries.iter().filter(|entry| admits(&entry.prefix()));
+        let mut set = Self {
+            entries: Arc::new(entries.copied().collect()),
+            ..Self::default()
+        };
+        set.measure();
+        set
+    }
+
+    /// The first `count` records of known families.
+    pub(crate) fn first(&self, count: usize) -> Self {
+        if count >= self.entries.len() && self.unknown.is_none() {
+            return self.clone();
+        }
+        let entries = self.entries.iter().take(count);
+        let mut set = Self {
+            entries: Arc::new(entries.copied().collect()),
+            ..Self::default()
+        };
+        set.measure();
+        set
+    }
+
+    /// How many records this version does not know how to use.
+    pub(crate) fn unknown(&self) -> usize {
+        self.unknown.as_ref().map_or(0, |all| all.len())
+    }
+
     /// The shortest lifetime longer than `floor` of a record of a known family.
     pub(crate) fn lifetime_after(&self, floor: Duration) -> Option<Duration> {
         let all = self.entries.iter().map(Entry::lifetime);
@@ -258,7 +288,7 @@ impl RecordSet {
     fn apply_unknown(&mut self, record: Record) {
         let mut all = self.unknown.take().unwrap_or_default();
         let list = Arc::make_mut(&mut all);
-        let found = list.binary_search_by(|other| unknown_key(other).cmp(&unknown_key(&record)));
+        let found = list.binary_search_by(|other| other.address.cmp(&record.address));
         match (found, record.is_withdrawal()) {
             (Ok(at), true) => drop(list.remove(at)),
             (Ok(at), false) => list[at] = record,
@@ -301,21 +331,6 @@ fn note(lengths: &mut [[u64; 3]; 2], entry: &Entry) {
 /// Where a family's lengths are.
 fn family(address: IpAddr) -> usize {
     usize::from(address.is_ipv6())
-}
-
-fn unknown_family(record: &Record) -> u8 {
-    unknown_key(record).0
-}
-
-fn unknown_key(record: &Record) -> (u8, &[u8], u8) {
-    match &record.address {
-        RecordAddress::Unknown {
-            family,
-            prefix_len,
-            address,
-        } => (*family, address, *prefix_len),
-        RecordAddress::Prefix(_) => (0, &[], 0),
-    }
 }
 
 impl PartialEq for RecordSet {

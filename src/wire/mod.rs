@@ -139,6 +139,9 @@ pub enum Error {
     /// A field holds a value outside its range.
     #[error("{0} is out of range")]
     Field(&'static str),
+    /// A hello interval or a number of missed hellos outside its range.
+    #[error("hello timer is out of range")]
+    Timers,
     /// Bytes are left over that no field accounts for.
     #[error("{0} bytes too many")]
     Trailing(usize),

@@ -31,7 +31,7 @@ pub struct Record {
 pub enum RecordAddress {
     /// An IPv4 or IPv6 prefix.
     Prefix(Prefix),
-    /// A family that this version does not know.
+    /// A family that this version does not know, or a prefix that is none.
     Unknown {
         /// Its number.
         family: u8,
@@ -44,22 +44,60 @@ pub enum RecordAddress {
 
 impl RecordAddress {
     /// What addresses are ordered by: family, address, prefix length.
-    fn key(&self) -> (u8, [u8; 16], &[u8], u8) {
+    pub(crate) fn key(&self) -> (u8, AddressBytes<'_>, u8) {
         match self {
             Self::Prefix(Prefix::V4(net)) => {
-                let mut bytes = [0; 16];
-                bytes[..4].copy_from_slice(&net.addr().octets());
-                (Record::IPV4, bytes, &[], net.prefix_len())
+                let bytes = AddressBytes::V4(net.addr().octets());
+                (Record::IPV4, bytes, net.prefix_len())
             }
             Self::Prefix(Prefix::V6(net)) => {
-                (Record::IPV6, net.addr().octets(), &[], net.prefix_len())
+                let bytes = AddressBytes::V6(net.addr().octets());
+                (Record::IPV6, bytes, net.prefix_len())
             }
             Self::Unknown {
                 family,
                 prefix_len,
                 address,
-            } => (*family, [0; 16], address, *prefix_len),
+            } => (*family, AddressBytes::Other(address), *prefix_len),
         }
+    }
+}
+
+/// The bytes of an address as they are on the wire; they compare as such.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum AddressBytes<'a> {
+    V4([u8; 4]),
+    V6([u8; 16]),
+    Other(&'a [u8]),
+}
+
+impl AddressBytes<'_> {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::V4(bytes) => bytes,
+            Self::V6(bytes) => bytes,
+            Self::Other(bytes) => bytes,
+        }
+    }
+}
+
+impl PartialEq for AddressBytes<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for AddressBytes<'_> {}
+
+impl Ord for AddressBytes<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_slice().cmp(other.as_slice())
+    }
+}
+
+impl PartialOrd for AddressBytes<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -146,7 +184,7 @@ impl Record {
         let address_len = length
             .checked_sub(Self::FIXED + if has_serial { 4 } else { 0 })
             .ok_or(Error::Field("record length"))?;
-        let address = Self::read_address(family, prefix_len, reader.bytes(address_len)?)?;
+        let address = Self::read_address(family, prefix_len, reader.bytes(address_len)?);
         let serial = if has_serial {
             Some(reader.u32()?)
         } else {
@@ -163,31 +201,30 @@ impl Record {
         })
     }
 
-    fn read_address(family: u8, prefix_len: u8, bytes: &[u8]) -> Result<RecordAddress, Error> {
-        let length = |_| Error::Field("record address length");
-        let prefix = match family {
-            Self::IPV4 => {
-                let octets = <[u8; 4]>::try_from(bytes).map_err(length)?;
-                Ipv4Net::new(Ipv4Addr::from(octets), prefix_len).map(Prefix::V4)
-            }
-            Self::IPV6 => {
-                let octets = <[u8; 16]>::try_from(bytes).map_err(length)?;
-                Ipv6Net::new(Ipv6Addr::from(octets), prefix_len).map(Prefix::V6)
-            }
-            _ => {
-                return Ok(RecordAddress::Unknown {
-                    family,
-                    prefix_len,
-                    address: bytes.to_vec(),
-                });
-            }
-        }
-        .map_err(|_| Error::Field("prefix length"))?;
+    //= docs/spec/membership.md#statement
+    //# A receiver MUST take a record whose address, prefix length and family are no prefix that it
+    //# knows for one of a family that it does not know.
+    fn read_address(family: u8, prefix_len: u8, bytes: &[u8]) -> RecordAddress {
+        let prefix = match (family, bytes.len()) {
+            (Self::IPV4, 4) => <[u8; 4]>::try_from(bytes)
+                .ok()
+                .and_then(|octets| Ipv4Net::new(Ipv4Addr::from(octets), prefix_len).ok())
+                .map(Prefix::V4),
+            (Self::IPV6, 16) => <[u8; 16]>::try_from(bytes)
+                .ok()
+                .and_then(|octets| Ipv6Net::new(Ipv6Addr::from(octets), prefix_len).ok())
+                .map(Prefix::V6),
+            _ => None,
+        };
         // One prefix has one spelling, or two records could disagree about the same addresses.
-        if prefix.trunc() != prefix {
-            return Err(Error::Field("address below its prefix length"));
+        match prefix.filter(|prefix| prefix.trunc() == *prefix) {
+            Some(prefix) => RecordAddress::Prefix(prefix),
+            None => RecordAddress::Unknown {
+                family,
+                prefix_len,
+                address: bytes.to_vec(),
+            },
         }
-        Ok(RecordAddress::Prefix(prefix))
     }
 
     /// Appends the record's encoding, which is also what a digest is taken over.

@@ -132,7 +132,7 @@ impl Statement {
         //# A receiver MUST ignore a message that ends before its fields do, goes on after them, or
         //# has a field outside the range stated here.
         if !HELLO_INTERVALS.contains(&hello_interval) || dead_hellos == 0 {
-            return Err(Error::Field("hello timer"));
+            return Err(Error::Timers);
         }
         let last = chain.base.checked_add(chain.length);
         if chain.length > MAX_CHAIN_LENGTH || last.is_none() {

@@ -94,16 +94,15 @@ def read_record(reader):
     address, serial = reader.take(length - 12 - tail), reader.take(tail)
     canonical = struct.pack("!BBBBBBHI", family, length, prefix_length, flags & 3, scope, 0, preference,
                             lifetime) + address + serial
+    # What is no prefix of the class counts for the digest alone.
     prefix = None
-    if family in (4, 6):
-        if len(address) != (4 if family == 4 else 16) or prefix_length > 8 * len(address):
-            raise Bad("address")
+    if (family, len(address)) in ((4, 4), (6, 16)) and prefix_length <= 8 * len(address):
         try:
             prefix = ipaddress.ip_network((address, prefix_length))
-        except ValueError as error:
-            raise Bad("bits below the prefix") from error
-        if not any(prefix.version == net.version and prefix.subnet_of(net) for net in CLASS):
-            raise Bad("class")
+        except ValueError:
+            prefix = None
+        if prefix and not any(prefix.version == net.version and prefix.subnet_of(net) for net in CLASS):
+            prefix = None
     return (family, address, prefix_length), canonical, prefix, lifetime
 
 

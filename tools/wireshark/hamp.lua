@@ -214,18 +214,16 @@ local function has_bit(value, bit)
     return value % (2 * bit) >= bit
 end
 
--- The prefix as text, or nil and why it is none.
+-- The prefix as text; nil where it is none that this version knows.
 local function prefix_text(family, length, range)
     local bits = 8 * range:len()
-    if (family == 4 and bits ~= 32) or (family == 6 and bits ~= 128) then
-        return nil, "address length is out of range"
-    elseif length > bits then
-        return nil, "prefix length is out of range"
+    if not ((family == 4 and bits == 32) or (family == 6 and bits == 128)) or length > bits then
+        return nil
     end
     for at = 0, range:len() - 1 do
         local mine = math.max(0, math.min(8, length - 8 * at))
         if range(at, 1):uint() % 2 ^ (8 - mine) ~= 0 then
-            return nil, "address below its prefix length is out of range"
+            return nil
         end
     end
     return tostring(family == 4 and range:ipv4() or range:ipv6()) .. "/" .. length
@@ -251,20 +249,15 @@ local function record(from, tree)
     if address_length < 0 then
         malformed(length_range, "record length is out of range")
     end
-    local text
-    if family == 4 or family == 6 then
-        local range = from:take(address_length)
-        local why
-        text, why = prefix_text(family, prefix_length, range)
-        if not text then
-            malformed(range:len() > 0 and range or length_range, "record " .. why)
-        end
+    local range = address_length > 0 and from:take(address_length) or nil
+    local text = range and prefix_text(family, prefix_length, range)
+    if text then
         item:add(family == 4 and f.record_ipv4 or f.record_ipv6, range)
         item:add(f.record_prefix, range, text):set_generated()
     else
         text = "family " .. family
-        if address_length > 0 then
-            from:add(item, f.record_address, address_length)
+        if range then
+            item:add(f.record_address, range)
         end
         length_item:add_proto_expert_info(e.later)
     end

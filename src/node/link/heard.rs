@@ -45,6 +45,7 @@ impl Heard {
             }) => {
                 let message = Message::decode(payload).map_err(|error| match error {
                     Error::Version(_) => Reason::UnknownMessage,
+                    Error::Timers => Reason::Timers,
                     _ => Reason::MalformedMessage,
                 });
                 let signed = message.as_ref().is_ok_and(is_signed);

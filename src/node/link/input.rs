@@ -213,6 +213,9 @@ impl Link {
                     }
                     handled
                 });
+                if handled.is_ok() {
+                    self.note_skipped(now, *member, statement, host.counters);
+                }
                 (super::what(statement), handled)
             }
             Message::Hello { member, hello } => (
@@ -309,7 +312,17 @@ impl Host<'_> {
                     .expires
                     .map_or(standing.expires, |expires| expires.min(standing.expires));
                 *self.expires = Some(sooner);
-                Ok(Some(standing))
+                let Message::Statement { statement, .. } = message else {
+                    return Ok(Some(standing));
+                };
+                match standing.permits(statement) {
+                    // What is not permitted of it, the view skips.
+                    Err(reason) if mode == Mode::Count => {
+                        self.counters.count_doubted(reason);
+                        Ok(None)
+                    }
+                    _ => Ok(Some(standing)),
+                }
             }
             Err(reason) if mode == Mode::Count => {
                 self.counters.count_doubted(reason);

@@ -3,21 +3,28 @@
 mod addresses;
 mod former;
 mod heard;
+mod identity;
 mod input;
 mod routing;
+mod send;
+mod serving;
 mod strangers;
+mod takeover;
+mod watch;
 
 use former::Former;
 pub use heard::Heard;
+use identity::{identity, nonce_secret};
 pub(super) use input::Host;
 pub(super) use routing::{Elsewhere, Notice};
+use send::{statement_message, what};
 
 use core::net::IpAddr;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::trouble::{Course, Trouble, Troubles};
-use super::{Config, Event, JoinOptions, LinkId, LinkState};
+use super::trouble::{Trouble, Troubles};
+use super::{Config, Event, LinkId, LinkState};
 use crate::addr::{Class, Prefix};
 use crate::proto::member::{Identity, Member, MemberEvent, Speech};
 use crate::proto::ownership::{self, Candidate, Own, Ownership};
@@ -26,13 +33,10 @@ use crate::proto::resolver::{self, Resolver};
 use crate::proto::responder::Responder;
 use crate::proto::strangers::Strangers;
 use crate::proto::trust::{Credentials, Mode, Surroundings};
-use crate::proto::view::{Change, Peer, Question, View};
+use crate::proto::view::{Peer, View};
 use crate::proto::{Timing, What, earliest};
 use crate::time::{Duration, Instant};
-use crate::wire::frame::{self, Request};
-use crate::wire::{
-    Authentication, MemberId, Message, Query, Record, RecordAddress, Statement, StatementKind,
-};
+use crate::wire::{MemberId, Message};
 use routing::{Refusals, Routing};
 
 /// Answers to a query are spread over this span, or over a quarter of a hello interval where
@@ -67,6 +71,10 @@ pub struct Link {
     routing: Option<Routing>,
     refusals: Refusals,
     troubles: Troubles,
+    /// What this host itself does that others will not take.
+    own_troubles: Vec<Trouble>,
+    /// When troubles that go on are noted again.
+    watch_at: Option<Instant>,
     /// Who owns what has to be worked out again.
     stale: bool,
     /// When one of the machines has something to do.
@@ -113,6 +121,8 @@ impl Link {
             routing: None,
             refusals: Refusals::default(),
             troubles: Troubles::default(),
+            own_troubles: Vec::new(),
+            watch_at: None,
             stale: false,
             due: None,
             frames: VecDeque::new(),
@@ -172,19 +182,6 @@ impl Link {
         self.resolver.iter().flat_map(Resolver::entries)
     }
 
-    /// What others do that people should know of.
-    pub fn troubles(&self, now: Instant) -> impl Iterator<Item = (&Trouble, &Course)> {
-        self.troubles.current(now)
-    }
-
-    /// Notes a trouble; people are told when it begins, and once a minute while it goes on.
-    pub(super) fn trouble(&mut self, now: Instant, trouble: Trouble) {
-        if self.troubles.note(now, trouble) {
-            let link = self.id;
-            self.events.push_back(Event::Trouble { link, trouble });
-        }
-    }
-
     /// Whether it matters here who owns what: not on a router that serves nothing itself, and may
     /// know a million memberships.
     fn takes_part(&self) -> bool {
@@ -223,40 +220,6 @@ impl Link {
         self.stale = true;
     }
 
-    /// Speaks with another key or certificate from now on; without, as `name`. With another key
-    /// this host is another member, and the one that it was leaves soon after.
-    pub(super) fn set_credentials(
-        &mut self,
-        now: Instant,
-        name: &str,
-        credentials: Option<Arc<Credentials>>,
-    ) {
-        let known = *self.member.identity();
-        let state = LinkState {
-            mac: known.mac,
-            ipv4: known.ipv4,
-            ipv6: known.ipv6,
-            mtu: known.mtu,
-        };
-        let identity = identity(self.id, &state, name, credentials.as_deref());
-        let before = core::mem::replace(&mut self.credentials, credentials);
-        if identity.id != known.id {
-            self.end_former();
-            if self.member.is_active() {
-                self.former = Some(Former::new(now, self.member.clone(), before));
-            }
-        }
-        self.member.set_key(now, identity.id, identity.sealing);
-        self.stale = true;
-    }
-
-    /// The member that this host was says nothing more.
-    fn end_former(&mut self) {
-        if let Some(former) = self.former.take() {
-            self.member.outlive(&former.member);
-        }
-    }
-
     /// Refuses what nobody vouches for from now on, or no longer.
     pub(super) fn set_mode(&mut self, mode: Mode) {
         self.mode = mode;
@@ -278,33 +241,6 @@ impl Link {
     /// Forgets the members that `doubtful` names.
     pub(super) fn forget(&mut self, doubtful: impl Fn(&Peer) -> bool) {
         self.view.forget(doubtful);
-    }
-
-    pub(super) fn join(&mut self, now: Instant, prefix: Prefix, options: JoinOptions) {
-        let record = Record {
-            address: RecordAddress::Prefix(prefix),
-            draining: false,
-            scope: options.scope,
-            preference: options.preference,
-            lifetime: self.timing.dead_time(),
-            serial: options.serial,
-        };
-        if self.member.join(now, record) {
-            self.view.ask(MemberId::EVERYBODY);
-        }
-        self.stale = true;
-    }
-
-    pub(super) fn leave(&mut self, now: Instant, prefix: Prefix) {
-        let others = ownership::ranks(prefix.network(), None, &self.view);
-        // A router may know a member elsewhere, and has told others of this one.
-        let routed = self.view.peers().any(|(_, peer)| peer.is_router());
-        let successor = routed || others.iter().any(|other| !other.draining);
-        self.member.leave(now, prefix, successor);
-        if let Some(former) = &mut self.former {
-            former.member.leave(now, prefix, successor);
-        }
-        self.stale = true;
     }
 
     pub(super) fn clear_neighbours(&mut self) {
@@ -352,6 +288,7 @@ impl Link {
         }
         self.announce(now, elsewhere);
         self.advance_strangers(now, elsewhere);
+        self.watch(now);
         while self.state.is_some()
             && let Some(question) = self.view.poll_question(now)
         {
@@ -387,6 +324,7 @@ impl Link {
             self.resolver.as_ref().and_then(Resolver::poll_timeout),
             self.strangers.poll_timeout(),
             self.routing.as_ref().and_then(Routing::poll_timeout),
+            self.watch_at,
         ]);
     }
 
@@ -424,167 +362,8 @@ impl Link {
         }
     }
 
-    fn advance_former(&mut self, now: Instant, random: &mut Random) {
-        let Some(mut former) = self.former.take() else {
-            return;
-        };
-        former.handle_timeout(now, random);
-        let member = former.member.identity().id;
-        while let Some(speech) = former.poll_transmit() {
-            let (what, message) = match speech {
-                Speech::Hello(hello) => (What::Hello, Message::Hello { member, hello }),
-                Speech::Statement(statement) => statement_message(member, statement),
-            };
-            let sealed = seal(former.credentials.as_deref(), message);
-            self.send_payload(what, &sealed);
-        }
-        let done = former.is_done();
-        self.former = Some(former);
-        if done {
-            self.end_former();
-        }
-    }
-
-    /// This host's place among those that could act for `target`: the better one of two, as long as
-    /// it is still known by its former key too.
-    fn rank(&self, target: IpAddr) -> Option<usize> {
-        //= docs/spec/trust.md#roll-over
-        //# As long as a host is two members, it MUST answer a request by the better one of its ranks.
-        let place = |own| {
-            let ranks = ownership::ranks(target, own, &self.view);
-            ranks.iter().position(|candidate| candidate.own)
-        };
-        let former = self.former.as_ref().and_then(Former::own);
-        let former = former.and_then(|own| place(Some(own)));
-        place(self.own()).into_iter().chain(former).min()
-    }
-
-    fn drain_view(&mut self, now: Instant, elsewhere: Elsewhere<'_>) {
-        while let Some(event) = self.view.poll_event() {
-            self.stale = true;
-            if let Some(routing) = &mut self.routing {
-                routing.notice(Notice::Peer(event.id));
-            }
-            let gone = event.gone();
-            if matches!(event.change, Change::Left | Change::Dead) {
-                self.strangers.acquaint(now, event.mac);
-            }
-            if gone.is_empty() {
-                self.ownership.heard(event.id);
-            } else if let Some(own) = own(&self.member) {
-                let mine = |prefix: &&Prefix| own.records.get(prefix).is_some();
-                let asked = || self.responder.asked();
-                let mut targets: Vec<_> = gone
-                    .iter()
-                    .filter(mine)
-                    .flat_map(|p| ownership::targets(*p, asked()))
-                    .collect();
-                //= docs/spec/router.md#proxy
-                //# When the last member of an address on the link is gone, the forwarder MUST announce
-                //# the address as a member of rank 1 does, if a host has asked for it.
-                let served = |target: &IpAddr| event.before.longest_match(*target).is_some();
-                let stands_in = |target: &IpAddr| self.stands_in(*target, elsewhere);
-                targets.extend(asked().filter(served).filter(stands_in));
-                let mut ownership = core::mem::take(&mut self.ownership);
-                ownership.departed(now, event.id, targets, own, &self.view, |target| {
-                    self.stands_in(target, elsewhere)
-                });
-                self.ownership = ownership;
-            }
-            if event.change == Change::Joined {
-                self.ownership.heard(event.id);
-            }
-            let (link, id, change) = (self.id, event.id, event.change);
-            self.events.push_back(Event::Member { link, id, change });
-        }
-    }
-
-    fn announce(&mut self, now: Instant, elsewhere: Elsewhere<'_>) {
-        let Some(own) = own(&self.member) else {
-            return self.ownership.stop();
-        };
-        //= docs/spec/link.md#takeover
-        //# A member MUST NOT announce an address for any other reason, but to defend it against a
-        //# stranger.
-        let mac = own.mac;
-        let mut ownership = core::mem::take(&mut self.ownership);
-        let stands_in = |target| self.stands_in(target, elsewhere);
-        let next = || ownership.poll_announcement(now, own, &self.view, stands_in);
-        let targets: Vec<_> = core::iter::from_fn(next).collect();
-        self.ownership = ownership;
-        for target in targets {
-            let ipv6 = self.state.and_then(|state| state.ipv6);
-            //= docs/spec/membership.md#transport
-            //# On a link without link-layer addresses a member MUST NOT announce or answer for an
-            //# address by ARP or neighbour discovery.
-            if self.state.is_some_and(|state| state.resolves())
-                && let Some(frame) = frame::announcement(target, mac, ipv6)
-            {
-                self.frames.push_back((What::Announcement, frame));
-            }
-        }
-    }
-
-    fn answer(&mut self, request: &Request) {
-        let Some(state) = self.state else { return };
-        if let Some(frame) = frame::answer(request, state.mac, state.ipv6) {
-            self.frames.push_back((What::Answer, frame));
-        }
-    }
-
-    fn ask(&mut self, question: Question) {
-        self.queries += 1;
-        let query = Query {
-            epoch: self.epoch,
-            counter: self.queries,
-            target: question.target,
-            nonce: question.nonce,
-            max_response: MAX_RESPONSE.min(self.timing.hello / 4),
-            refresh: self.asks_for_all(&question),
-            anchor: question.anchor,
-            interval: self.query_interval(),
-            options: Vec::new(),
-        };
-        let asker = self.member.identity().id;
-        let authentication = Authentication::None;
-        self.send(
-            What::Query,
-            Message::Query {
-                asker,
-                query,
-                authentication,
-            },
-        );
-    }
-
-    /// One copy on each family that the link has; the receiver drops the second.
-    fn send(&mut self, what: What, message: Message) {
-        let sealed = seal(self.credentials.as_deref(), message);
-        self.send_payload(what, &sealed);
-    }
-
-    fn send_payload(&mut self, what: What, payload: &[u8]) {
-        let Some(state) = self.state else { return };
-        //= docs/spec/membership.md#transport
-        //# A sender MUST send each message once on each address family that it has an address of on
-        //# the link.
-        let sources = [state.ipv4.map(IpAddr::from), state.ipv6.map(IpAddr::from)];
-        for source in sources.into_iter().flatten() {
-            self.frames
-                .push_back((what, frame::message(state.mac, source, payload)));
-        }
-    }
-
     fn own(&self) -> Option<Own<'_>> {
         own(&self.member)
-    }
-}
-
-/// The payload of a message, signed where there is a key.
-fn seal(credentials: Option<&Credentials>, message: Message) -> Vec<u8> {
-    match credentials {
-        Some(credentials) => credentials.sign(message),
-        None => message.encode(),
     }
 }
 
@@ -601,59 +380,4 @@ fn own(member: &Member) -> Option<Own<'_>> {
     //= docs/spec/membership.md#the-member
     //# A member MUST NOT answer for an address or serve it before it has reported.
     member.is_active().then_some(candidate)
-}
-
-/// What the nonces of one link and life are drawn from.
-fn nonce_secret(secret: &[u8; 32], link: LinkId, epoch: u64) -> [u8; 32] {
-    let mut text = b"hamp nonce secret 1".to_vec();
-    text.extend(secret);
-    text.extend(link.0.to_be_bytes());
-    text.extend(epoch.to_be_bytes());
-    crate::wire::hash(&text)
-}
-
-/// What a statement counts as.
-fn what(statement: &Statement) -> What {
-    match statement.kind {
-        StatementKind::Anchor => What::Anchor,
-        _ => What::Report,
-    }
-}
-
-fn statement_message(member: MemberId, statement: Statement) -> (What, Message) {
-    let what = what(&statement);
-    (
-        what,
-        Message::Statement {
-            member,
-            statement,
-            authentication: Authentication::None,
-        },
-    )
-}
-
-/// Without a key, a member's id is a hash of its name and of its address on the link: stable over
-/// restarts, so that a restarted member replaces itself.
-fn identity(
-    link: LinkId,
-    state: &LinkState,
-    name: &str,
-    credentials: Option<&Credentials>,
-) -> Identity {
-    let without_key = || {
-        let mut text = b"hamp id without key 1".to_vec();
-        text.extend(state.mac);
-        text.extend(name.as_bytes());
-        MemberId(crate::wire::hash(&text))
-    };
-    let sealing = credentials.map_or(0, Credentials::sealing);
-    Identity {
-        id: credentials.map_or_else(without_key, Credentials::member),
-        interface: link.0,
-        mac: state.mac,
-        ipv4: state.ipv4,
-        ipv6: state.ipv6,
-        mtu: state.mtu,
-        sealing: u16::try_from(sealing).unwrap_or(u16::MAX),
-    }
 }

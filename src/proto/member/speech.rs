@@ -9,6 +9,8 @@ use crate::proto::random::Random;
 use crate::time::Instant;
 use crate::wire::{ChainValue, Hello, MessageOption, Record, Statement, StatementKind};
 
+/// The largest IP packet that a message is sent in: what every path carries (RFC 8200 §5).
+const PACKET_BYTES: u16 = 1280;
 /// Bytes of a datagram that are not records: IPv6 and UDP headers, fixed fields and a nonces
 /// option; what authentication adds comes on top.
 const OVERHEAD: usize = 48 + 160 + 4 + 8 * MAX_NONCES;
@@ -150,7 +152,10 @@ impl Member {
 
     fn split(&self, records: impl Iterator<Item = Record>) -> Vec<Vec<Record>> {
         let named = self.name.as_ref().map_or(0, |name| 4 + name.as_str().len());
-        let room = usize::from(self.identity.mtu)
+        //= docs/spec/membership.md#transport
+        //# A sender MUST NOT put a message into an IP packet of more than 1,280 bytes, whatever the
+        //# link's MTU.
+        let room = usize::from(self.identity.mtu.min(PACKET_BYTES))
             .saturating_sub(OVERHEAD + named + usize::from(self.identity.sealing))
             .max(64);
         let mut parts = vec![Vec::new()];

@@ -82,10 +82,6 @@ impl Entry {
         self.family == IPV4
     }
 
-    pub(super) fn family(&self) -> u8 {
-        self.family
-    }
-
     pub(super) fn prefix_len(&self) -> u8 {
         self.prefix_len
     }

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use super::key::SecretKey;
+use super::standing::Standing;
 use crate::wire::{Authentication, Certificate, MemberId, Message, MessageOption};
 
 /// A key and its certificate.
@@ -47,6 +48,11 @@ impl Credentials {
     /// What the key is good for.
     pub fn certificate(&self) -> &Certificate {
         &self.certificate
+    }
+
+    /// What the certificate lets the key's owner say, where it counts.
+    pub fn standing(&self) -> Standing {
+        Standing::of(&self.certificate)
     }
 
     /// How many bytes the certificate and the signature add to a message.

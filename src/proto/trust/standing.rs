@@ -47,32 +47,44 @@ impl Standing {
         self.prefixes.iter().any(|allowed| allowed.contains(prefix))
     }
 
-    /// Whether the owner may say this. How many records it has in all is for whoever keeps them
-    /// to count, against [`Standing::limit`].
+    /// Why a record of `prefix` does not count; how many do in all is for whoever keeps them to
+    /// see to, against [`Standing::limit`].
+    pub fn refuses(&self, prefix: &Prefix) -> Option<Reason> {
+        //= docs/spec/trust.md#roles
+        //# In enforce mode a receiver MUST skip the records of a statement whose certificate has not
+        //# the role member, and those that no prefix of the certificate covers, and use the others.
+        if !self.roles.member {
+            Some(Reason::WrongRole)
+        } else if !self.covers(prefix) {
+            Some(Reason::PrefixNotAllowed)
+        } else {
+            None
+        }
+    }
+
+    /// Whether the owner may be a router.
+    //= docs/spec/trust.md#roles
+    //# In enforce mode a receiver MUST ignore the router flag of a statement unless the certificate
+    //# has the role router.
+    pub fn routes(&self) -> bool {
+        self.roles.router
+    }
+
+    /// Whether the owner may say all of this.
     ///
     /// # Errors
-    /// What it may not.
+    /// The first thing that it may not.
     pub fn permits(&self, statement: &Statement) -> Result<(), Reason> {
-        //= docs/spec/trust.md#roles
-        //# A statement with records MUST be refused unless the certificate has the role member.
-        if !statement.records.is_empty() && !self.roles.member {
+        if statement.router && !self.routes() {
             return Err(Reason::WrongRole);
         }
-        //= docs/spec/trust.md#roles
-        //# A statement with the router flag MUST be refused unless the certificate has the role
-        //# router.
-        if statement.router && !self.roles.router {
-            return Err(Reason::WrongRole);
+        let served = statement.records.iter();
+        let served = served.filter(|record| !record.is_withdrawal());
+        let refused = served.clone().filter_map(Record::prefix);
+        if let Some(reason) = refused.map(|prefix| self.refuses(&prefix)).find_map(|r| r) {
+            return Err(reason);
         }
-        // A family that nobody here knows is used for nothing, so nothing has to allow it.
-        let outside = |record: &Record| record.prefix().is_some_and(|p| !self.covers(&p));
-        //= docs/spec/trust.md#roles
-        //# A statement with a record that no prefix of the certificate covers MUST be refused.
-        if statement.records.iter().any(outside) {
-            return Err(Reason::PrefixNotAllowed);
-        }
-        let served = |record: &&Record| !record.is_withdrawal();
-        if statement.records.iter().filter(served).count() > self.limit {
+        if served.count() > self.limit {
             return Err(Reason::TooManyRecords);
         }
         Ok(())

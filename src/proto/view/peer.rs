@@ -1,6 +1,5 @@
 //! A peer: what one other member has said, and how its hellos are measured.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::chain::Tail;
@@ -8,9 +7,11 @@ use super::super::record_set::RecordSet;
 use super::super::trust::Standing;
 use super::super::{Reason, Timing};
 use super::clock::{Clock, Lies, micros};
-use crate::time::{Duration, Instant};
+use super::parts::{Gathered, Parts};
+use super::usable::{Filter, Skipped};
+use crate::time::Instant;
 use crate::wire::frame::Mac;
-use crate::wire::{ChainId, MemberId, MessageOption, Name, Record, Statement, StatementKind};
+use crate::wire::{ChainId, MemberId, MessageOption, Name, Statement, StatementKind};
 
 /// One other member on the link.
 #[derive(Debug, Clone)]
@@ -30,80 +31,19 @@ pub struct Peer {
     pub(super) clock: Clock,
     pub(super) router: bool,
     pub(super) name: Option<Name>,
+    /// What the peer has said that it serves; all of it, unless `partial`.
+    pub(super) said: RecordSet,
+    /// There was no room for all of it.
+    pub(super) partial: bool,
+    /// What of it counts here, and what does not.
     pub(super) records: RecordSet,
+    pub(super) skipped: Vec<Skipped>,
     pub(super) parts: Parts,
     pub(super) heard: Instant,
     /// What its last statement was verified to be allowed; `None` if it was not verified.
     pub(super) standing: Option<Arc<Standing>>,
     /// When a hello had a wrong value last.
     pub(super) wrong_at: Option<Instant>,
-}
-
-/// How long the next part of a report may take after the one before; more than the member's pauses.
-const PART_PATIENCE: Duration = Duration::from_millis(300);
-
-/// The parts of a full report that is still incomplete.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Parts {
-    generation: u32,
-    sets: BTreeMap<u16, RecordSet>,
-    /// How many records they hold; an empty part takes place too.
-    held: usize,
-    /// When the last of them came.
-    at: Instant,
-}
-
-impl Parts {
-    /// Puts a part to the others of its generation; all of them together when it was the last.
-    fn collect(
-        &mut self,
-        now: Instant,
-        generation: u32,
-        (part, parts): (u16, u16),
-        records: &[Record],
-        (limit, reason): (usize, Reason),
-    ) -> Result<Option<RecordSet>, Reason> {
-        if self.generation != generation {
-            *self = Self {
-                generation,
-                ..Self::default()
-            };
-        }
-        let place = |set: &RecordSet| set.len().max(1);
-        // One that is said again takes the place of the one before.
-        self.held -= self.sets.remove(&part).as_ref().map_or(0, place);
-        if self.held + records.len().max(usize::from(parts > 1)) > limit {
-            return Err(reason);
-        }
-        self.at = now;
-        let set: RecordSet = records.iter().collect();
-        if parts == 1 {
-            *self = Self::default();
-            return Ok(Some(set));
-        }
-        self.held += place(&set);
-        self.sets.insert(part, set);
-        if self.sets.len() < usize::from(parts) {
-            return Ok(None);
-        }
-        let all = RecordSet::concat(self.sets.values());
-        *self = Self::default();
-        Ok(Some(all))
-    }
-
-    /// When those that have not come are missed.
-    pub(super) fn missed_at(&self) -> Option<Instant> {
-        (!self.sets.is_empty()).then(|| self.at + PART_PATIENCE)
-    }
-
-    /// Whether to ask for those that have not come; then not again for a while.
-    pub(super) fn miss(&mut self, now: Instant) -> bool {
-        let missed = self.missed_at().is_some_and(|at| at <= now);
-        if missed {
-            self.at = now;
-        }
-        missed
-    }
 }
 
 impl Peer {
@@ -137,17 +77,22 @@ impl Peer {
 
     /// Whether all records that the peer has stated are here.
     pub fn is_complete(&self) -> bool {
-        self.generation > 0 && self.parts.held == 0
+        self.generation > 0 && self.parts.is_empty()
     }
 
     /// Whether its hellos stand for records that are neither here nor on their way.
     pub(super) fn lacks_records(&self) -> bool {
-        self.stated != self.generation && self.parts.held == 0
+        self.stated != self.generation && self.parts.is_empty()
     }
 
-    /// What the peer serves.
+    /// What of that which the peer serves counts here.
     pub fn records(&self) -> &RecordSet {
         &self.records
+    }
+
+    /// What of that which the peer serves does not count here, and why.
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.skipped
     }
 
     /// The timers the peer states.
@@ -189,7 +134,7 @@ impl Peer {
 
     /// How many records are kept of it, those of an incomplete report included.
     pub(super) fn held(&self) -> usize {
-        self.records.len() + self.parts.held
+        self.said.len() + self.parts.held()
     }
 
     /// Where the moment of hello `index` lies by the peer's clock.
@@ -221,7 +166,7 @@ impl Peer {
         self.lives(now, self.time_of(index));
     }
 
-    pub(super) fn new(now: Instant, statement: &Statement, records: Option<RecordSet>) -> Self {
+    pub(super) fn new(now: Instant, statement: &Statement, before: Option<&Self>) -> Self {
         Self {
             epoch: statement.epoch,
             interface: statement.interface,
@@ -239,8 +184,11 @@ impl Peer {
             chains: Vec::new(),
             clock: Clock::new(now, statement.time, false),
             router: false,
-            name: None,
-            records: records.unwrap_or_default(),
+            name: before.and_then(|peer| peer.name.clone()),
+            said: before.map(|peer| peer.said.clone()).unwrap_or_default(),
+            partial: before.is_some_and(|peer| peer.partial),
+            records: before.map(|peer| peer.records.clone()).unwrap_or_default(),
+            skipped: before.map(|peer| peer.skipped.clone()).unwrap_or_default(),
             parts: Parts::default(),
             heard: now,
             standing: None,
@@ -297,16 +245,20 @@ impl Peer {
         now: Instant,
         statement: &Statement,
         limit: (usize, Reason),
-    ) -> Result<Option<RecordSet>, Reason> {
+        filter: Filter<'_>,
+    ) -> Result<Option<Gathered>, Reason> {
         match statement.kind {
             StatementKind::Full { part, parts } => {
-                // What is held already, said again: the answer to somebody's question.
-                if (statement.generation, statement.digest) == (self.generation, self.digest) {
+                // What is held already, said again: the answer to somebody's question. Of what is
+                // not held in full, there may be room for more by now.
+                if self.holds(statement) && !self.partial {
                     return Ok(None);
                 }
                 let part = (part, parts);
+                let records = &statement.records;
+                let generation = statement.generation;
                 self.parts
-                    .collect(now, statement.generation, part, &statement.records, limit)
+                    .collect(now, generation, part, records, limit, filter)
             }
             StatementKind::Delta { base } => {
                 if self.holds(statement) {
@@ -319,9 +271,17 @@ impl Peer {
                 if self.generation < base {
                     return Err(Reason::GenerationGap);
                 }
-                let mut records = self.records.clone();
+                //= docs/spec/membership.md#statement
+                //# A receiver that has not kept all records of a member MUST query it upon a delta.
+                if self.partial {
+                    return Err(Reason::GenerationGap);
+                }
+                let mut records = self.said.clone();
                 records.apply_all(&statement.records);
-                Ok(Some(records))
+                Ok(Some(Gathered {
+                    records,
+                    partial: false,
+                }))
             }
             StatementKind::Anchor if self.holds(statement) => Ok(None),
             StatementKind::Anchor => Err(Reason::GenerationGap),
