@@ -521,7 +521,7 @@ fn a_record_outside_the_class_is_skipped_and_the_others_count() {
     //# A receiver MUST skip a record outside its class, and use the others.
     assert_eq!(net.ignored(1, Reason::OutsideClass), 1);
     assert_eq!(net.ignored(1, Reason::DigestMismatch), 0);
-    assert_eq!(known(&net).iter().collect::<Vec<_>>(), [inside.clone()]);
+    assert!(known(&net).iter().eq([inside.clone()]));
     // It is still part of the digest that a delta is checked by.
     let more = record("198.18.0.10/32");
     let all: RecordSet = [&inside, &outside, &more].into_iter().collect();

@@ -214,16 +214,18 @@ local function has_bit(value, bit)
     return value % (2 * bit) >= bit
 end
 
--- The prefix as text; nil where it is none that this version knows.
+-- The prefix as text, or nil and why it is none.
 local function prefix_text(family, length, range)
     local bits = 8 * range:len()
-    if not ((family == 4 and bits == 32) or (family == 6 and bits == 128)) or length > bits then
-        return nil
+    if not ((family == 4 and bits == 32) or (family == 6 and bits == 128)) then
+        return nil, "address length is out of range"
+    elseif length > bits then
+        return nil, "prefix length is out of range"
     end
     for at = 0, range:len() - 1 do
         local mine = math.max(0, math.min(8, length - 8 * at))
         if range(at, 1):uint() % 2 ^ (8 - mine) ~= 0 then
-            return nil
+            return nil, "address below its prefix length is out of range"
         end
     end
     return tostring(family == 4 and range:ipv4() or range:ipv6()) .. "/" .. length
