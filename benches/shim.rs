@@ -24,13 +24,15 @@ use std::time::Duration;
 
 use anyhow::Result;
 use hamp::addr::{Class, Prefix};
-use hamp::linux::nft::Tables;
+use hamp::linux::nft::{Own, Tables, Unicast};
+use hamp::proto::rebind::member::Mode;
 use side_by_side::tcp::{Towards, connects, listen, transfer};
 use side_by_side::{Bench, Better, Measured, Metric, Sides, Unit};
 use testbed::{Host, Lab, Topology};
 
 const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
 const OWN: [&str; 2] = ["10.15.46.2", "fd15:46::2"];
+const OWN_SUBNETS: [&str; 2] = ["10.15.46.2/24", "fd15:46::2/64"];
 const ANYCAST: [&str; 2] = ["198.18.0.1", "2001:2:0:1546::1"];
 const PORT: u16 = 8_000;
 
@@ -174,9 +176,8 @@ impl Pair {
         })??;
         server.inside(|| -> Result<()> {
             let mut tables = Tables::start(Class::default(), &[])?;
-            tables.load_member()?;
-            let own = OWN.map(|own| Ok(("eth0".to_owned(), own.parse::<IpAddr>()?)));
-            tables.set_unicast(&own.into_iter().collect::<Result<Vec<_>>>()?)?;
+            tables.load_member(Mode::Rebind, true)?;
+            tables.set_own(&own()?)?;
             let served = ANYCAST.map(|address| Ok(address.parse::<IpAddr>()?.into()));
             let served = served.into_iter().collect::<Result<Vec<Prefix>>>()?;
             Ok(tables.lease(&served, Duration::from_secs(24 * 3600))?)
@@ -200,6 +201,23 @@ impl Pair {
         let moved = transfer(self.ends(), to, listener, lasts, towards, (1, 1))?;
         Ok(moved.per_processor_s)
     }
+}
+
+/// What the server's gate knows of it.
+fn own() -> Result<Own> {
+    let unicast = OWN_SUBNETS.into_iter().map(|own| {
+        let subnet: Prefix = own.parse()?;
+        Ok(Unicast {
+            interface: "eth0".to_owned(),
+            address: subnet.addr(),
+            subnet: subnet.trunc(),
+            universal: true,
+        })
+    });
+    Ok(Own {
+        unicast: unicast.collect::<Result<_>>()?,
+        macs: Vec::new(),
+    })
 }
 
 fn connects_of(pair: &Pair, to: [&str; 2], family: usize, count: usize) -> Result<Vec<f64>> {

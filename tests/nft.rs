@@ -16,12 +16,13 @@ use std::time::Duration;
 use hamp::addr::{Class, Prefix};
 use hamp::linux::nft::connections::{Connection, connections, counters};
 use hamp::linux::nft::session::LIFE;
-use hamp::linux::nft::{self, Error, Session, Tables, client, member};
+use hamp::linux::nft::{self, Error, Own, Session, Tables, Unicast, client, member};
+use hamp::proto::rebind::member::Mode;
 use hamp::proto::rebind::{Flags, Segment};
 use hamp::wire::frame;
 use netns::{in_namespace, sh, wait_until};
 use socket2::{Domain, Socket, Type};
-use wire_end::frames::TEST;
+use wire_end::frames::{HOST, TEST};
 use wire_end::{Packet, WireEnd};
 
 const LONG: Duration = Duration::from_secs(600);
@@ -59,19 +60,32 @@ fn at(address: &str, port: u16) -> SocketAddr {
 }
 
 /// A member's tables, its addresses configured, and nothing open yet.
-fn member_tables() -> Tables {
+fn member_tables(mode: Mode) -> Tables {
     wire_end::link();
     for prefix in SERVED {
         sh(&format!("ip route add local {prefix} dev lo"));
     }
     let mut tables = Tables::start(Class::default(), &[]).unwrap();
-    tables.load_member().unwrap();
-    let own: Vec<(String, IpAddr)> = ["eth0", "lo"]
-        .iter()
-        .flat_map(|link| FAMILIES.map(|names| ((*link).to_owned(), names[0].parse().unwrap())))
-        .collect();
-    tables.set_unicast(&own).unwrap();
+    tables.load_member(mode, true).unwrap();
+    tables.set_own(&own()).unwrap();
     tables
+}
+
+fn own() -> Own {
+    let unicast = FAMILIES.map(|[own, ..]| {
+        let address: IpAddr = own.parse().unwrap();
+        let length = if address.is_ipv4() { 24 } else { 64 };
+        Unicast {
+            interface: "eth0".to_owned(),
+            address,
+            subnet: Prefix::new(address, length).unwrap().trunc(),
+            universal: true,
+        }
+    });
+    Own {
+        unicast: unicast.to_vec(),
+        macs: vec![HOST],
+    }
 }
 
 /// The source of what the member answers to a segment; `None` for silence.
@@ -104,7 +118,7 @@ fn the_gate_takes_syns_to_what_is_served_and_nothing_else() {
     if !in_namespace("the_gate_takes_syns_to_what_is_served_and_nothing_else") {
         return;
     }
-    let mut tables = member_tables();
+    let mut tables = member_tables(Mode::Rebind);
     let (wire, marker) = (WireEnd::new(), UdpSocket::bind("10.15.46.1:0").unwrap());
     let ask = |flags, to: &str, port| answer(&wire, &marker, flags, at(to, port));
     // The services know nothing of anycast: each is bound to the host's own address.
@@ -156,8 +170,10 @@ fn the_gate_takes_syns_to_what_is_served_and_nothing_else() {
         .iter()
         .map(|(name, n)| (name.as_str(), *n))
         .collect();
-    let expected = [("syn", 8), ("not_served", 6), ("not_a_syn", 16)];
-    assert_eq!(counted, expected);
+    let expected = [("syn", 8), ("not_served", 4), ("not_a_syn", 16)];
+    for counter in expected {
+        assert!(counted.contains(&counter), "{counter:?} of {counted:?}");
+    }
 }
 
 #[test]
@@ -165,7 +181,7 @@ fn the_gate_closes_by_itself_and_at_once_when_told() {
     if !in_namespace("the_gate_closes_by_itself_and_at_once_when_told") {
         return;
     }
-    let mut tables = member_tables();
+    let mut tables = member_tables(Mode::Rebind);
     let (wire, marker) = (WireEnd::new(), UdpSocket::bind("10.15.46.1:0").unwrap());
     let open = |to: &str| answer(&wire, &marker, Flags::SYN, at(to, 80)).is_some();
     let all = prefixes(&SERVED);
@@ -205,7 +221,7 @@ fn the_gate_closes_by_itself_and_at_once_when_told() {
     assert!(open("198.18.4.77"));
     tables.close(&many).unwrap();
     // A daemon that starts begins with a closed gate.
-    tables.load_member().unwrap();
+    tables.load_member(Mode::Rebind, true).unwrap();
     assert!(!open("198.18.4.77") && !open("2001:2:0:1546::1"));
 }
 
@@ -224,7 +240,7 @@ fn udp_goes_to_the_anycast_address_itself() {
     if !in_namespace("udp_goes_to_the_anycast_address_itself") {
         return;
     }
-    let mut tables = member_tables();
+    let mut tables = member_tables(Mode::Rebind);
     tables.lease(&prefixes(&SERVED), LONG).unwrap();
     let wire = WireEnd::new();
     for [_, alone, inside, _, other] in FAMILIES {
@@ -247,7 +263,7 @@ fn a_member_reaches_its_own_anycast_address() {
     if !in_namespace("a_member_reaches_its_own_anycast_address") {
         return;
     }
-    let mut tables = member_tables();
+    let mut tables = member_tables(Mode::Rebind);
     tables.load_client().unwrap();
     tables.lease(&prefixes(&SERVED), LONG).unwrap();
     for [own, alone, inside, not_served, _] in FAMILIES {
@@ -291,7 +307,7 @@ fn ports_are_used_again_without_delay_by_every_address() {
     if !in_namespace("ports_are_used_again_without_delay_by_every_address") {
         return;
     }
-    let mut tables = member_tables();
+    let mut tables = member_tables(Mode::Rebind);
     tables.load_client().unwrap();
     tables.lease(&prefixes(&SERVED), LONG).unwrap();
     for [own, alone, inside, ..] in FAMILIES {
@@ -324,7 +340,7 @@ fn arp_and_neighbour_discovery_are_hidden_as_told() {
     if !in_namespace("arp_and_neighbour_discovery_are_hidden_as_told") {
         return;
     }
-    let mut tables = member_tables();
+    let mut tables = member_tables(Mode::Rebind);
     let eth0 = fs::read_to_string("/sys/class/net/eth0/ifindex").unwrap();
     let eth0 = eth0.trim().parse().unwrap();
     tables.attach(eth0, "eth0").unwrap();

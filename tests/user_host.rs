@@ -104,22 +104,28 @@ fn a_connection_to_the_anycast_address_is_one_with_a_member() {
     }
 }
 
+//= docs/spec/tcp.md#the-member
+//= type=test
+//# In mode auto a member MUST rebind a marked SYN and MUST serve any other one plain; a service that
+//# is bound to A itself MUST be served plain whatever the mark says.
 #[test]
-fn a_stock_host_resets_the_answer_of_a_member() {
+fn a_stock_host_has_a_plain_connection_to_the_anycast_address() {
     let mut net = Net::first_link();
     for address in BOTH {
+        let owner = net.stations[net.owner(address)].number;
         let connection = net.connect(STOCK, address);
-        let since = net.now;
-        net.run_for(PROMPT);
-        assert_eq!(net.state(STOCK, connection), TcpState::Connecting);
-        let reset = |(at, by, frame): &&(Instant, usize, Vec<u8>)| {
-            let tcp = if address.contains(':') { 54 } else { 34 };
-            *at >= since && *by == STOCK && frame.get(tcp + 13) == Some(&0x04)
-        };
-        assert_eq!(net.sent.iter().filter(reset).count(), 1);
-        // Between unicast addresses it connects as anybody does.
-        let connection = net.connect(STOCK, &unicast(1, address).to_string());
-        assert_eq!(net.talk(STOCK, connection, PROMPT), Some(1));
+        assert_eq!(net.talk(STOCK, connection, PROMPT), Some(owner));
+        let sent = net.sent.iter().filter(|(_, by, _)| *by == STOCK);
+        let [anycast, unicast] =
+            [address.to_owned(), unicast(owner, address).to_string()].map(|to| {
+                sent.clone()
+                    .filter(|(.., f)| sent_to(&to, 80)(f, owner))
+                    .count()
+            });
+        assert!(
+            anycast > 3 && unicast == 0,
+            "{anycast} segments, and {unicast}"
+        );
     }
 }
 
@@ -354,9 +360,9 @@ fn dropped(net: &Net, station: usize) -> u64 {
 
 //= docs/spec/tcp.md#the-member
 //= type=test
-//# A member MUST discard every TCP segment to A but a SYN without ACK.
+//# A member MUST answer no segment to A that belongs to no connection, but a SYN.
 #[test]
-fn a_member_takes_no_segment_but_a_syn_at_the_anycast_address() {
+fn a_member_takes_no_segment_of_no_connection_at_the_anycast_address() {
     let mut net = Net::first_link();
     for address in BOTH {
         let owner = net.owner(address);
@@ -368,7 +374,7 @@ fn a_member_takes_no_segment_but_a_syn_at_the_anycast_address() {
         let mut found = sent.filter(|(_, by, frame)| *by == STOCK && is_syn(frame, number));
         let mut frame = found.next().expect("a SYN").2.clone();
         let before = not_a_syn(&net, owner);
-        turn_into_ack(&mut frame, address);
+        turn_into_stray(&mut frame, address);
         let sent = net.sent.len();
         net.deliver(owner, &frame);
         assert_eq!(not_a_syn(&net, owner), before + 1);
@@ -383,18 +389,23 @@ fn not_a_syn(net: &Net, station: usize) -> u64 {
         .ignored_for(Reason::NotASyn)
 }
 
-/// Turns a SYN into an ACK, its checksum with it (RFC 1624).
-fn turn_into_ack(frame: &mut [u8], address: &str) {
+/// Turns a SYN into an ACK from another port, its checksum with it (RFC 1624).
+fn turn_into_stray(frame: &mut [u8], address: &str) {
     let tcp = if address.contains(':') { 54 } else { 34 };
-    let (before, after) = (0x02_u32, 0x10_u32);
-    assert_eq!(u32::from(frame[tcp + 13]) & 0x3f, before);
-    frame[tcp + 13] = 0x10;
-    let old = u32::from(u16::from_be_bytes([frame[tcp + 16], frame[tcp + 17]]));
-    let sum = (!old & 0xffff) + (!before & 0xffff) + after;
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let new = !u16::try_from(sum).unwrap();
-    frame[tcp + 16..tcp + 18].copy_from_slice(&new.to_be_bytes());
+    let word = |frame: &[u8], at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
+    let mut sum = u32::from(!word(frame, tcp + 16));
+    for (at, new) in [
+        (tcp, 7_u16),
+        (tcp + 12, word(frame, tcp + 12) & 0xffc0 | 0x10),
+    ] {
+        sum += u32::from(!word(frame, at)) + u32::from(new);
+        frame[at..at + 2].copy_from_slice(&new.to_be_bytes());
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    let sum = !u16::try_from(sum).unwrap();
+    frame[tcp + 16..tcp + 18].copy_from_slice(&sum.to_be_bytes());
 }
 
 //= docs/spec/link.md#a-client-s-entries

@@ -5,10 +5,12 @@
 
 mod document;
 mod error;
+mod member;
 mod roles;
 
 pub use document::{Document, Path as KeyPath, nearest};
 pub use error::Error;
+pub use member::{Member, MemberScope, MemberTcp};
 pub use roles::{LastLink, LimitsTable, Router, Trust, TrustMode};
 
 use std::fs;
@@ -86,46 +88,6 @@ impl Default for ClassTable {
         Self {
             ipv4: class_ipv4(),
             ipv6: class_ipv6(),
-        }
-    }
-}
-
-/// The `[member]` table.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Member {
-    /// What is served from the start.
-    #[serde(default)]
-    pub addresses: Vec<AddressOrPrefix>,
-    /// Higher answers first.
-    #[serde(default = "preference")]
-    pub preference: u16,
-    /// How far routers may carry what is served.
-    #[serde(default)]
-    pub scope: MemberScope,
-}
-
-/// How far routers may carry what a member serves.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, Deserialize, clap::ValueEnum,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum MemberScope {
-    /// Not off its link.
-    Link,
-    /// Inside the site.
-    Site,
-    /// Anywhere.
-    #[default]
-    Global,
-}
-
-impl From<MemberScope> for crate::wire::Scope {
-    fn from(scope: MemberScope) -> Self {
-        match scope {
-            MemberScope::Link => Self::Link,
-            MemberScope::Site => Self::Site,
-            MemberScope::Global => Self::Global,
         }
     }
 }
@@ -351,6 +313,13 @@ impl Config {
             .map_or_else(MemberScope::default, |member| member.scope)
     }
 
+    /// How TCP to what is served, or joined later, is taken.
+    pub fn tcp(&self) -> MemberTcp {
+        self.member
+            .as_ref()
+            .map_or_else(MemberTcp::default, |member| member.tcp)
+    }
+
     /// What is served from the start.
     pub fn addresses(&self) -> Vec<Prefix> {
         let member = self.member.iter();
@@ -381,6 +350,7 @@ impl Config {
                 dead_hellos: self.node.dead_hellos,
             },
             client: self.is_client(),
+            tcp: self.tcp().into(),
             limits,
             router: self.router().map(Into::into),
             ..node::Config::default()

@@ -8,6 +8,7 @@
 mod around;
 mod class;
 mod links;
+mod own;
 pub mod remote;
 pub mod routes;
 mod serving;
@@ -20,13 +21,14 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use self::links::Attached;
+use self::own::Gate;
 use self::routes::Routes;
 use self::serving::Held;
 use super::Failure;
 use super::config::Router;
 use crate::addr::{Class, Prefix};
 use crate::linux::netlink::{Neighbour, Netlink};
-use crate::linux::nft::{self, Tables, connections};
+use crate::linux::nft::{self, Own, Tables, connections};
 use crate::linux::state::StateDir;
 use crate::linux::sysctl;
 use crate::node::{Event, LinkId, Route, Transmit};
@@ -66,6 +68,9 @@ pub struct Kernel {
     interfaces: Vec<String>,
     links: BTreeMap<LinkId, Attached>,
     held: BTreeMap<Prefix, Held>,
+    gate: Gate,
+    /// This host's addresses.
+    own: Own,
     /// Withdrawn, their gates still open: see [`Kernel::close_gates`].
     closing: Vec<Prefix>,
     neighbours: BTreeMap<(LinkId, IpAddr), ([u8; 6], Instant)>,
@@ -159,13 +164,12 @@ impl Kernel {
     /// Makes this host a member, if it is none: its gate is there from now on, closed.
     pub fn become_member(&mut self) -> Result<(), Failure> {
         if !self.member {
-            self.tables.load_member()?;
+            self.load_member_gate()?;
             self.member = true;
             let names: Vec<String> = self.links.values().map(|link| link.name.clone()).collect();
             names
                 .iter()
                 .try_for_each(|name| self.settle_member_link(name))?;
-            self.set_unicast()?;
             self.enable_class();
         }
         Ok(())

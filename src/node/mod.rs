@@ -23,6 +23,7 @@ pub use crate::proto::view::{Change, Limits};
 
 use crate::addr::{Class, Prefix};
 use crate::proto::random::Random;
+use crate::proto::rebind;
 use crate::proto::trust::{CheckLimits, Credentials, Mode, PublicKey, Surroundings, Trust};
 use crate::proto::{Counters, Reason, Timing, What, earliest};
 use crate::time::{Duration, Instant};
@@ -46,6 +47,8 @@ pub struct Config {
     pub timing: Timing,
     /// Whether it looks after its kernel's neighbour entries for the class.
     pub client: bool,
+    /// How its host takes TCP connections to what it serves.
+    pub tcp: rebind::member::Mode,
     /// How much it remembers of others, per link.
     pub limits: Limits,
     /// What it signs with; `None`: it has no key.
@@ -68,6 +71,7 @@ impl Default for Config {
             class: Class::default(),
             timing: Timing::default(),
             client: false,
+            tcp: rebind::member::Mode::default(),
             limits: Limits::default(),
             credentials: None,
             trust: Mode::default(),

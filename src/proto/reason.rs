@@ -129,8 +129,10 @@ Reason {
     LaterAnswer = "later_answer",
     /// An answer that nobody here asked for.
     Unasked = "unasked",
-    /// A TCP segment to an anycast address that is neither a SYN nor of a bound connection.
+    /// A TCP segment to an anycast address that is neither a SYN nor of a connection.
     NotASyn = "not_a_syn",
+    /// A SYN to an anycast address of a host that has no unicast address to answer from.
+    NoUnicast = "no_unicast",
     /// A TCP segment from an anycast address.
     AnycastSource = "anycast_source",
     /// A frame on a link that is down or unknown.

@@ -19,6 +19,7 @@
 //! The nft tables of `linux` do the same in the kernel, and both pass the same cases.
 
 mod mark;
+pub mod member;
 mod segment;
 
 use core::net::{IpAddr, SocketAddr};

@@ -1,7 +1,5 @@
 //! What comes in: from a frame to the neighbours, the node, a socket or another link.
 
-use core::net::IpAddr;
-
 use smoltcp::wire::IpProtocol;
 
 use super::Host;
@@ -9,6 +7,7 @@ use super::packet::Packet;
 use super::socket::Cause;
 use crate::node::{Heard, LinkId};
 use crate::proto::Reason;
+use crate::proto::rebind::member::Admission;
 use crate::proto::rebind::{Flags, Segment, Verdict};
 use crate::time::Instant;
 use crate::wire::PORT;
@@ -152,33 +151,28 @@ impl Host {
             IpProtocol::Udp | IpProtocol::Icmp | IpProtocol::Icmpv6 => Some(packet),
             IpProtocol::Tcp => {
                 let segment = self.segment(&packet)?;
-                //= docs/spec/tcp.md#the-member
-                //# A member MUST discard every TCP segment to A but a SYN without ACK.
-                if segment.flags != Flags::SYN {
-                    self.counters.count_ignored(Reason::NotASyn);
-                    return None;
+                let own = self.routes.answers_from(link, packet.source);
+                let (mode, found) = (self.node.config().tcp, self.found(&segment));
+                let (marked, inside) = (packet.is_marked(), link.is_none());
+                match (
+                    mode.admit(&segment, marked, inside, found, own.is_some()),
+                    own,
+                ) {
+                    //= docs/spec/tcp.md#the-member
+                    //# A member MUST treat a SYN that it rebinds as a SYN to its own unicast address,
+                    //# so that its SYN-ACK comes from U.
+                    (Admission::Rebind, Some(own)) => packet.set_destination(own),
+                    (Admission::Rebind, None) => return None,
+                    (Admission::Plain, _) => {}
+                    (Admission::Drop(reason), _) => {
+                        self.counters.count_ignored(reason);
+                        return None;
+                    }
                 }
-                //= docs/spec/tcp.md#the-member
-                //# A member MUST treat a SYN to A as a SYN to its own unicast address, so that its
-                //# SYN-ACK comes from U.
-                packet.set_destination(self.unicast(link, packet.destination.is_ipv6())?);
                 Some(packet)
             }
             // Behind an extension header there may be TCP.
             _ => None,
-        }
-    }
-
-    /// This host's own address on the link by which a packet came; its first for its own packets.
-    fn unicast(&self, link: Option<LinkId>, ipv6: bool) -> Option<IpAddr> {
-        let Some(interface) = link.and_then(|link| self.routes.link(link)) else {
-            return self.routes.first(ipv6);
-        };
-        let state = interface.state(&self.node.config().class)?;
-        if ipv6 {
-            state.ipv6.map(IpAddr::from)
-        } else {
-            state.ipv4.map(IpAddr::from)
         }
     }
 
@@ -188,6 +182,16 @@ impl Host {
             let Some(segment) = self.segment(&packet) else {
                 return;
             };
+            //= docs/spec/tcp.md#the-member
+            //# A member MUST discard a SYN from an anycast address, and a SYN-ACK that it has not asked
+            //# for.
+            let asked = segment.flags != Flags::SYN && self.has_connection(&segment);
+            if self.node.config().class.contains(packet.source)
+                && segment.flags.has(Flags::SYN)
+                && !asked
+            {
+                return self.counters.count_ignored(Reason::AnycastSource);
+            }
             if self.node.config().client {
                 let other = self.has_connection(&segment);
                 match self.rebind.handle_incoming(now, &segment, other) {

@@ -123,6 +123,15 @@ impl Packet {
         }
     }
 
+    /// Whether its sender says that it can rebind.
+    pub(super) fn is_marked(&self) -> bool {
+        let point = match self.destination {
+            IpAddr::V4(_) => Ipv4Packet::new_unchecked(&self.bytes).dscp(),
+            IpAddr::V6(_) => Ipv6Packet::new_unchecked(&self.bytes).traffic_class() >> 2,
+        };
+        point == REBINDS
+    }
+
     /// One router further; `None` when its life ends here (RFC 1812 §5.3.1, RFC 8200 §3).
     pub(super) fn forwarded(mut self) -> Option<Self> {
         match self.destination {

@@ -155,6 +155,29 @@ impl Routes {
         found.map(Prefix::addr)
     }
 
+    /// The address that a connection of `client`, whose SYN came by `link` or from this host itself,
+    /// is answered from: in the client's subnet, or on that link, or any. Link-local addresses of
+    /// IPv6 name no link, so none stands for them.
+    pub(super) fn answers_from(&self, link: Option<LinkId>, client: IpAddr) -> Option<IpAddr> {
+        if is_local(client) {
+            return None;
+        }
+        let good = |own: &Prefix| {
+            let family = own.addr().is_ipv6() == client.is_ipv6();
+            family && !is_local(own.addr()) && !self.class.contains(own.addr())
+        };
+        let near = self.connected(client).map(|(_, own)| own).filter(good);
+        // The first of the longest.
+        let near = near.reduce(|one, other| {
+            let longer = other.prefix_len() > one.prefix_len();
+            if longer { other } else { one }
+        });
+        let by = link.and_then(|link| self.up.get(&link)).into_iter();
+        let mut far = by.chain(self.up.values()).flat_map(|up| &up.addresses);
+        let own = near.or_else(|| far.find(|own| good(own)).copied());
+        own.as_ref().map(Prefix::addr)
+    }
+
     fn candidates(&self, destination: IpAddr) -> impl Iterator<Item = (Prefix, u32, Hop)> {
         let connected = self.connected(destination).map(move |(link, prefix)| {
             let next = destination;

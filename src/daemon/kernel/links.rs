@@ -129,9 +129,7 @@ impl Kernel {
                 routes.links_changed();
             }
         }
-        if !changes.is_empty() && self.member {
-            self.set_unicast()?;
-        }
+        self.follow_own(&links)?;
         Ok(changes)
     }
 
@@ -186,7 +184,7 @@ impl Kernel {
 
     /// This host's addresses on a link with their subnets, but for anycast ones.
     fn subnets_of(&self, link: &Link) -> Vec<(IpAddr, Prefix)> {
-        let own = link.subnets.iter().copied();
+        let own = link.addresses.iter().map(|own| (own.address, own.subnet));
         own.filter(|(address, _)| !self.class.contains(*address))
             .collect()
     }
@@ -197,32 +195,6 @@ impl Kernel {
         //# A member's kernel MUST NOT use the address as the source of its own ARP requests.
         let set = sysctl::set(&mut self.dir, &sysctl::arp_announce(name), "2");
         set.map_err(|error| Failure::io("kernel setting", &error))
-    }
-
-    /// Where SYNs that come in by each link go; this host's own connections go to the first.
-    pub(super) fn set_unicast(&mut self) -> Result<(), Failure> {
-        let states = self
-            .links
-            .values()
-            .filter_map(|link| Some((&link.name, link.state?)));
-        let mut unicast: Vec<(String, IpAddr)> = Vec::new();
-        let mut own = (None, None);
-        for (name, state) in states {
-            let (ipv4, ipv6) = (state.ipv4.map(IpAddr::V4), state.ipv6.map(IpAddr::V6));
-            unicast.extend(
-                [ipv4, ipv6]
-                    .into_iter()
-                    .flatten()
-                    .map(|a| (name.clone(), a)),
-            );
-            own = (own.0.or(ipv4), own.1.or(ipv6));
-        }
-        let own = [own.0, own.1]
-            .into_iter()
-            .flatten()
-            .map(|address| ("lo".to_owned(), address));
-        unicast.extend(own);
-        Ok(self.tables.set_unicast(&unicast)?)
     }
 }
 

@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 
 use tokio::sync::mpsc;
 
+use super::own::Gate;
 use super::routes::Routes;
 use super::{Frame, Kernel, RECOVERY};
 use crate::daemon::Failure;
 use crate::daemon::config::Config;
 use crate::linux::netlink::Netlink;
-use crate::linux::nft::{Session, Tables, member};
+use crate::linux::nft::{Own, Tables};
 use crate::linux::state::StateDir;
 use crate::linux::sysctl;
 use crate::time::Instant;
@@ -40,6 +41,8 @@ impl Kernel {
             interfaces: config.node.interfaces.clone(),
             links: BTreeMap::new(),
             held: BTreeMap::new(),
+            gate: Gate::new(config),
+            own: Own::default(),
             closing: Vec::new(),
             neighbours: BTreeMap::new(),
             routes: None,
@@ -72,7 +75,7 @@ impl Kernel {
         if config.member.is_some() {
             self.become_member()?;
         } else {
-            Session::start()?.run(&format!("add table {0}\ndelete table {0}\n", member::TABLE))?;
+            self.load_silence()?;
         }
         self.sweep_addresses(config).await?;
         if self.client {

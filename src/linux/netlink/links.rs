@@ -11,6 +11,17 @@ use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, Lin
 use super::{Error, Netlink};
 use crate::addr::Prefix;
 
+/// A unicast address on an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Address {
+    /// The address.
+    pub address: IpAddr,
+    /// What is reached from it without a router; at the other end of a point-to-point link, it.
+    pub subnet: Prefix,
+    /// It counts on other links too.
+    pub universal: bool,
+}
+
 /// An interface as the node needs to know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
@@ -31,9 +42,7 @@ pub struct Link {
     /// There is just one other end.
     pub point_to_point: bool,
     /// Unicast addresses that the kernel would use as a source, best first.
-    pub addresses: Vec<IpAddr>,
-    /// The same, each with the subnet that it is in, or the address of the other end.
-    pub subnets: Vec<(IpAddr, Prefix)>,
+    pub addresses: Vec<Address>,
 }
 
 impl Link {
@@ -49,7 +58,6 @@ impl Link {
             ethernet: message.header.link_layer_type == LinkLayerType::Ether,
             point_to_point: flags.contains(LinkFlags::Pointopoint),
             addresses: Vec::new(),
-            subnets: Vec::new(),
         };
         for attribute in message.attributes {
             match attribute {
@@ -64,28 +72,20 @@ impl Link {
 
     /// The first IPv4 address that `wanted` accepts.
     pub fn ipv4(&self, wanted: impl Fn(IpAddr) -> bool) -> Option<Ipv4Addr> {
-        self.addresses
-            .iter()
-            .filter(|address| wanted(**address))
-            .find_map(|address| {
-                let IpAddr::V4(address) = address else {
-                    return None;
-                };
-                Some(*address)
-            })
+        let mut addresses = self.addresses.iter().map(|own| own.address);
+        addresses.find_map(|address| match address {
+            IpAddr::V4(own) if wanted(address) => Some(own),
+            _ => None,
+        })
     }
 
     /// The first IPv6 address that `wanted` accepts; link-local ones come last.
     pub fn ipv6(&self, wanted: impl Fn(IpAddr) -> bool) -> Option<Ipv6Addr> {
-        self.addresses
-            .iter()
-            .filter(|address| wanted(**address))
-            .find_map(|address| {
-                let IpAddr::V6(address) = address else {
-                    return None;
-                };
-                Some(*address)
-            })
+        let mut addresses = self.addresses.iter().map(|own| own.address);
+        addresses.find_map(|address| match address {
+            IpAddr::V6(own) if wanted(address) => Some(own),
+            _ => None,
+        })
     }
 }
 
@@ -113,8 +113,6 @@ impl Netlink {
                 .find(|link| link.index == message.header.index)
             {
                 link.addresses.push(address);
-                link.subnets
-                    .extend(subnet(&message).map(|net| (address, net)));
             }
         }
         Ok(links)
@@ -132,20 +130,8 @@ fn rank(message: &AddressMessage) -> u8 {
     u8::from(message.header.scope != AddressScope::Universe)
 }
 
-/// The network that an address is in; of a link with one other end, that end.
-fn subnet(message: &AddressMessage) -> Option<Prefix> {
-    let address = message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            AddressAttribute::Address(address) => Some(*address),
-            _ => None,
-        })?;
-    Prefix::new(address, message.header.prefix_len).ok()
-}
-
 /// The address, if it is this machine's own, not in duplicate detection and not deprecated.
-fn usable(message: &AddressMessage) -> Option<IpAddr> {
+fn usable(message: &AddressMessage) -> Option<Address> {
     let mut flags = AddressFlags::from_bits_retain(message.header.flags.bits().into());
     let (mut local, mut address) = (None, None);
     for attribute in &message.attributes {
@@ -158,5 +144,11 @@ fn usable(message: &AddressMessage) -> Option<IpAddr> {
     }
     let out = AddressFlags::Tentative | AddressFlags::Dadfailed | AddressFlags::Deprecated;
     let usable = !flags.intersects(out) || flags.contains(AddressFlags::Optimistic);
-    local.or(address).filter(|_| usable)
+    let own = local.or(address).filter(|_| usable)?;
+    let subnet = Prefix::new(address.unwrap_or(own), message.header.prefix_len).ok()?;
+    Some(Address {
+        address: own,
+        subnet: subnet.trunc(),
+        universal: message.header.scope == AddressScope::Universe,
+    })
 }

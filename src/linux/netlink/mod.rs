@@ -20,7 +20,7 @@ mod routes;
 pub use around::Around;
 pub use bulk::{Bulk, Refusal};
 pub use foreign::Foreign;
-pub use links::Link;
+pub use links::{Address, Link};
 pub use neighbours::Neighbour;
 
 use std::io;

@@ -1,42 +1,44 @@
 //! The member's gate, table `inet hamp_member`: what this host does with a packet to an anycast
-//! address.
+//! address that is meant for it.
 //!
-//! * An address that this host does not serve *now* is discarded silently (RFC 1546: no RST, no
-//!   ICMP). That it serves anything is a lease that expires at the dead time unless the daemon
-//!   renews it with its hellos: a daemon that is killed or frozen stops serving when its rank
-//!   passes on, although the address is still configured and the service still runs. Like a hello
-//!   it is one for all addresses, so that it costs the same for one and for thousands.
-//! * A TCP SYN goes to this host's unicast address on the link it came by, so the service
-//!   answers from there and the whole connection has one unicast peer. No other TCP segment to
-//!   an anycast address exists. Inside this host, a reply to its own client may: that client's
-//!   source address is then the anycast one.
+//! * What is not meant for this host passes: what it forwards for its containers, its guests or as
+//!   a router, and frames that its bridge hands on (`br_netfilter` shows them to these rules).
+//! * An address of this host's that it does not serve *now* is discarded silently (RFC 1546: no
+//!   RST, no ICMP), and so is one for which it has no route. That it serves anything is a lease
+//!   that expires at the dead time unless the daemon renews it with its hellos: a daemon that is
+//!   killed or frozen stops serving when its rank passes on, although the address is still
+//!   configured and the service still runs. Like a hello it is one for all addresses, so that it
+//!   costs the same for one and for thousands.
+//! * A TCP SYN is [rebound or served plain](crate::proto::rebind::member). Rebound, it goes to a
+//!   [unicast address](unicast) of this host, so the service answers from there; that is before
+//!   connection tracking, which so sees one connection with one unicast peer. Plain, it stays as
+//!   it is, and so do all segments after it.
 //! * Everything else (UDP, ICMP) is delivered to the anycast address itself.
 
-use std::net::IpAddr;
+mod tcp;
+pub mod unicast;
+
 use std::time::Duration;
 
-use super::family::BOTH;
+use super::family::{BOTH, Family};
 use crate::addr::{Class, Prefix};
+use crate::proto::rebind::member::Mode;
 
 /// The member's table.
 pub const TABLE: &str = "inet hamp_member";
 
-/// This host's own address of one family on one link (`lo` for this host itself).
-pub type Unicast = (String, IpAddr);
-
-/// Loads the gate, closed for every address of `class`; replaces an earlier one.
+/// Loads the gate, closed for every address of `class`; replaces an earlier one. `None`: this host
+/// serves nothing, and is silent about what it cannot forward.
+///
+/// `silent`: no ICMP either for addresses of the class without a route. A router has routes for
+/// that, if it is to be so.
 //= docs/spec/link.md#what-a-member-s-kernel-holds
 //# A packet to an anycast address that the host does not act for MUST be discarded silently: no
 //# reset, no ICMP.
-//= docs/spec/tcp.md#the-member
-//# A member MUST treat a SYN to A as a SYN to its own unicast address, so that its SYN-ACK comes
-//# from U.
-//= docs/spec/tcp.md#the-member
-//# A member MUST discard every TCP segment to A but a SYN without ACK.
-pub fn text(class: &Class) -> String {
+pub fn text(class: &Class, mode: Option<Mode>, silent: bool) -> String {
     let mut text = format!(
         "add table {TABLE}\n\
-         flush table {TABLE}\n\
+         delete table {TABLE}\n\
          table {TABLE} {{\n\
          \tcomment \"hamp, member: packets to anycast addresses (RFC 1546)\"\n\n"
     );
@@ -48,49 +50,52 @@ pub fn text(class: &Class) -> String {
 		type nf_proto; flags timeout;
 		comment \"whether this host serves at all: a lease, renewed with each hello\";
 	}
+	set macs { type ether_addr; comment \"this host's own, on all interfaces\"; }
+
+	# A bridge's frame for somebody else is none of ours.
+	chain elsewhere {
+		meta iifkind \"bridge\" ether daddr != @macs accept
+	}
 ";
     for f in BOTH {
-        let (n, ip, address) = (f.n, f.ip, f.address);
-        text += &format!(
-            r#"
-	set class{n} {{ type {address}; flags interval; auto-merge; comment "anycast addresses"; }}
-	set active{n} {{ type {address}; flags interval; comment "what this host serves"; }}
-	map unicast{n} {{ type ifname : {address}; comment "this host's address on each link"; }}
-
-	chain gate{n} {{
-		meta nfproto != @serving counter name not_served drop comment "not now: silence"
-		{ip} daddr != @active{n} counter name not_served drop comment "not ours: silence"
-		meta l4proto != tcp accept
-		tcp flags & (fin|syn|rst|ack) == syn {ip} daddr set iifname map @unicast{n} \
-			counter name syn accept
-		iifname "lo" accept comment "a reply inside this host, to its own anycast address"
-		counter name not_a_syn drop
-	}}
-"#
-        );
+        text += &closed(f, silent);
+        if let Some(mode) = mode {
+            text += &tcp::serving(f, mode, class);
+        }
     }
     text += "
+	# Before connection tracking sees the packet.
 	chain prerouting {
 		type filter hook prerouting priority raw; policy accept;
 ";
-    for family in BOTH {
-        let (n, inside) = (family.n, family.within("daddr", "class", class));
-        text += &format!("\t\t{inside} goto gate{n}\n");
+    let gate = if mode.is_some() { "gate" } else { "closed" };
+    text += &each_family(|f| {
+        let to_class = f.within("daddr", "class", class);
+        format!("\t\t{to_class} goto {gate}{}\n", f.n)
+    });
+    text += "\t}\n";
+    if mode.is_some() {
+        text += &tcp::ends(class);
     }
-    text += "\t}\n}\n";
+    text += "}\n";
     for family in BOTH {
         text += &family.refill(TABLE, "class", class.prefixes());
-        text += &format!("flush set {TABLE} active{}\n", family.n);
-        text += &format!("flush map {TABLE} unicast{}\n", family.n);
     }
-    text += &format!("flush set {TABLE} serving\n");
     text
 }
 
-const COUNTERS: [(&str, &str); 3] = [
+const COUNTERS: [(&str, &str); 7] = [
     (
         "syn",
         "SYNs to an anycast address of ours, given to our unicast address",
+    ),
+    (
+        "plain",
+        "SYNs to an anycast address of ours, left there: plain connections",
+    ),
+    (
+        "no_unicast",
+        "SYNs dropped: this host has no unicast address to answer from",
     ),
     (
         "not_served",
@@ -98,9 +103,43 @@ const COUNTERS: [(&str, &str); 3] = [
     ),
     (
         "not_a_syn",
-        "TCP segments to an anycast address of ours that are no SYN: dropped",
+        "TCP segments to an anycast address of ours that begin no connection and belong to none: \
+         dropped",
+    ),
+    (
+        "stray",
+        "our resets to segments of no connection at an anycast address: dropped",
+    ),
+    (
+        "anycast_source",
+        "SYNs and SYN-ACKs from an anycast address: dropped",
     ),
 ];
+
+fn each_family(text: impl Fn(&Family) -> String) -> String {
+    BOTH.map(text).concat()
+}
+
+/// What becomes of a packet to an anycast address that this host does not serve now.
+fn closed(f: &Family, silent: bool) -> String {
+    let (n, address) = (f.n, f.address);
+    //= docs/spec/link.md#what-a-member-s-kernel-holds
+    //# A packet to an anycast address that is meant for another host MUST NOT be touched: one that is
+    //# forwarded, or that a bridge hands on.
+    let mut text = format!(
+        r#"
+	set class{n} {{ type {address}; flags interval; auto-merge; comment "anycast addresses"; }}
+	chain closed{n} {{
+		jump elsewhere
+		fib daddr type local counter name not_served drop comment "not ours now: silence"
+"#
+    );
+    if silent {
+        text +=
+            "\t\tfib daddr oif missing counter name not_served drop comment \"nowhere: silence\"\n";
+    }
+    text + "\t}\n"
+}
 
 /// Lets the gate be open for `lasts` from now, at least 1 ms.
 //= docs/spec/link.md#what-a-member-s-kernel-holds
@@ -126,19 +165,6 @@ pub(super) fn open(prefixes: &[Prefix]) -> String {
 /// Closes the gate for the set's elements `prefixes`, which are there.
 pub(super) fn close(prefixes: &[Prefix]) -> String {
     elements("delete", prefixes)
-}
-
-/// Sets the addresses that SYNs are rewritten to, all links at once.
-pub(super) fn unicast(links: &[Unicast]) -> String {
-    let mut text = String::new();
-    for n in ['4', '6'] {
-        text += &format!("flush map {TABLE} unicast{n}\n");
-    }
-    for (interface, address) in links {
-        let n = if address.is_ipv4() { '4' } else { '6' };
-        text += &format!("add element {TABLE} unicast{n} {{ \"{interface}\" : {address} }}\n");
-    }
-    text
 }
 
 fn elements(what: &str, prefixes: &[Prefix]) -> String {

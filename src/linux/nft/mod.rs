@@ -20,8 +20,9 @@ pub mod session;
 use std::time::Duration;
 
 use crate::addr::{Class, Prefix};
+use crate::proto::rebind::member::Mode;
 use cover::Cover;
-pub use member::Unicast;
+pub use member::unicast::{Own, Unicast};
 pub use session::{Error, Session};
 
 /// A daemon's hand on the kernel's rules.
@@ -31,6 +32,10 @@ pub struct Tables {
     class: Class,
     open: Cover,
     hidden: Cover,
+    /// The gate is a member's.
+    serving: bool,
+    /// What the gate knows of this host.
+    own: Own,
 }
 
 impl Tables {
@@ -47,15 +52,34 @@ impl Tables {
             class,
             open: Cover::default(),
             hidden,
+            serving: false,
+            own: Own::default(),
         };
         tables.each(rest, link::hide)?;
         Ok(tables)
     }
 
-    /// Loads the member's gate, closed.
-    pub fn load_member(&mut self) -> Result<(), Error> {
+    /// Loads the gate of a host that serves nothing: it is silent about addresses without a route.
+    pub fn load_silence(&mut self) -> Result<(), Error> {
+        self.load_gate(None, true)
+    }
+
+    /// Loads the member's gate, closed; it takes TCP as `mode` says, and is silent, if it is to be,
+    /// about addresses without a route.
+    pub fn load_member(&mut self, mode: Mode, silent: bool) -> Result<(), Error> {
+        self.load_gate(Some(mode), silent)
+    }
+
+    fn load_gate(&mut self, mode: Option<Mode>, silent: bool) -> Result<(), Error> {
         self.open = Cover::default();
-        self.nft.run(&member::text(&self.class))
+        self.own = Own::default();
+        self.serving = mode.is_some();
+        self.nft.run(&member::text(&self.class, mode, silent))
+    }
+
+    /// Takes the gate away, if there is one of an earlier daemon.
+    pub fn unload_gate(&mut self) -> Result<(), Error> {
+        self.nft.run(&delete(member::TABLE))
     }
 
     /// Loads the client's shim, or replaces its rules and keeps its connections.
@@ -79,9 +103,15 @@ impl Tables {
         self.nft.run(&link::end_entries(index, interface))
     }
 
-    /// Sets the addresses that SYNs are rewritten to: all links, at most one per link and family.
-    pub fn set_unicast(&mut self, links: &[Unicast]) -> Result<(), Error> {
-        self.nft.run(&member::unicast(links))
+    /// Tells the gate, which is loaded, the addresses that SYNs are rewritten to and those of this
+    /// host's interfaces.
+    pub fn set_own(&mut self, own: &Own) -> Result<(), Error> {
+        if self.own != *own {
+            let texts = member::unicast::set(own, self.serving);
+            texts.iter().try_for_each(|text| self.nft.run(text))?;
+            self.own = own.clone();
+        }
+        Ok(())
     }
 
     /// Hides ARP requests for `prefixes` from the kernel: before their addresses are configured.

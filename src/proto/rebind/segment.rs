@@ -32,7 +32,7 @@ impl Flags {
     }
 
     /// Whether all of `other` are set.
-    pub(super) const fn has(self, other: Self) -> bool {
+    pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 }

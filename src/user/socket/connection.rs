@@ -12,6 +12,7 @@ use smoltcp::wire::IpListenEndpoint;
 use super::super::Host;
 use super::{ListenHandle, TcpHandle, conflict};
 use crate::proto::rebind::Segment;
+use crate::proto::rebind::member::Found;
 use crate::time::Instant;
 
 /// Bytes on their way in and out of a connection.
@@ -141,6 +142,18 @@ impl Host {
     /// Whether a socket matches both ends of an incoming segment.
     pub(in crate::user) fn has_connection(&self, segment: &Segment) -> bool {
         self.find(segment.destination, segment.source).is_some()
+    }
+
+    /// What there is for a segment as it is.
+    pub(in crate::user) fn found(&self, segment: &Segment) -> Found {
+        let mut listeners = self.sockets.listeners.values().map(|l| l.local);
+        let listener = listeners.find(|local| conflict(*local, segment.destination));
+        match listener {
+            _ if self.has_connection(segment) => Found::Connection,
+            Some(local) if local.ip().is_unspecified() => Found::Listener,
+            Some(_) => Found::BoundListener,
+            None => Found::Nothing,
+        }
     }
 
     /// Removes what no program has and TCP is done with.
