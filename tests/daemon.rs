@@ -232,9 +232,9 @@ fn prefixes_come_and_go_while_it_runs() -> Result<()> {
     ensure!(again.stderr.contains("already"), "{again:?}");
     let outside = one.run(&["hamp", "join", "10.0.0.1"])?;
     ensure!(outside.stderr.contains("class"), "{outside:?}");
-    report(one, &["leave", "198.18.0.7"])?;
+    report(one, &["leave", "198.18.0.7", "--force"])?;
     serving(one, 1)?;
-    report(one, &["leave", "2001:2:0:1546::7"])?;
+    report(one, &["leave", "2001:2:0:1546::7", "--force"])?;
     serving(one, 0)?;
     let absent = one.run(&["hamp", "leave", "198.18.0.7"])?;
     ensure!(absent.status.code() == Some(1), "{absent:?}");

@@ -213,7 +213,7 @@ fn a_private_key_that_others_may_read_is_refused_with_the_remedy() {
         if good {
             continue;
         }
-        let failure = loaded.unwrap_err();
+        let failure = loaded.unwrap_err().failure;
         assert_eq!(failure.code, 78);
         assert!(failure.message.contains("others may read"), "{failure}");
         assert!(failure.remedy.unwrap().starts_with("chmod 600 "));
@@ -255,7 +255,7 @@ fn what_is_revoked_goes_on_a_list_that_grows() {
     assert!(said.contains("revoked: not a list"), "{said}");
     place.refused("authority show revoked --authority other.pub", 1);
     table.authorities = vec![place.at("other.pub")];
-    let failure = Keyring::load(&table).unwrap_err();
+    let failure = Keyring::load(&table).unwrap_err().failure;
     assert!(
         failure.message.contains("not among trust.authorities"),
         "{failure}"
@@ -269,7 +269,7 @@ fn files_that_do_not_fit_are_named_with_what_they_are() {
     let with = |change: &dyn Fn(&mut Table)| {
         let mut table = table(&place);
         change(&mut table);
-        let failure = Keyring::load(&table).unwrap_err();
+        let failure = Keyring::load(&table).unwrap_err().failure;
         assert_eq!(failure.code, 78);
         failure.to_string()
     };
@@ -380,4 +380,54 @@ fn names_and_contents_of_files_do_not_command_a_terminal() {
     assert!(!said.contains(['\u{1b}', '\u{7}']), "{said:?}");
     let said = place.ok("key new \u{1b}[31m.key");
     assert!(!said.contains('\u{1b}'), "{said:?}");
+}
+
+const NODE: &str = "[node]\ninterfaces = [\"no-such0\"]\n[trust]\n";
+const FILES: &str = "key = \"hamp.key\"\ncertificate = \"hamp.cert\"\n\
+                     authorities = [\"authority.pub\"]\n";
+
+#[test]
+fn a_configuration_is_checked_with_all_that_it_names() {
+    let place = equipped("check");
+    fs::write(place.at("hamp.toml"), format!("{NODE}{FILES}")).unwrap();
+    let told = place.json("config check hamp.toml");
+    assert_eq!(told["trust"]["mode"], "enforce");
+    assert!(told["trust"]["own"]["serial"].is_u64());
+    let text = place.ok("config check hamp.toml");
+    assert!(text.starts_with("hamp.toml: good\n"), "{text}");
+    for warning in ["no role", "no interface no-such0 exists"] {
+        assert!(text.contains(warning), "{text}");
+    }
+}
+
+/// Every file that the configuration names, wrong in every way: the key that names it is told.
+#[test]
+fn what_is_wrong_with_a_file_is_told_with_the_key_that_names_it() {
+    let place = equipped("named");
+    fs::write(place.at("broken"), "-----BEGIN PGP-----\n").unwrap();
+    fs::create_dir(place.at("directory")).unwrap();
+    let good = [
+        ("key", "hamp.key"),
+        ("certificate", "hamp.cert"),
+        ("authorities", "authority.pub"),
+        ("revoked", "revoked"),
+    ];
+    for (line, (key, file)) in good.iter().enumerate() {
+        for bad in ["absent", "broken", "directory", "authority.key", "hamp.pub"] {
+            let files = format!("{FILES}revoked = [\"revoked\"]\n");
+            let text = files.replace(&format!("\"{file}\""), &format!("\"{bad}\""));
+            fs::write(place.at("hamp.toml"), format!("{NODE}{text}")).unwrap();
+            let index = if line < 2 { "" } else { "[0]" };
+            let told = format!("hamp: hamp.toml:{}: trust.{key}{index}: {bad}", line + 4);
+            for command in ["config check hamp.toml", "run --config hamp.toml"] {
+                // Without privileges, a start may find that out first.
+                let output = place.hamp(command);
+                if command.starts_with("run") && output.status.code() != Some(78) {
+                    continue;
+                }
+                let said = place.refused(command, 78);
+                assert!(said.starts_with(&told), "{told}\n{said}");
+            }
+        }
+    }
 }

@@ -223,7 +223,7 @@ fn the_ends_of_a_tunnel_are_members_and_clients() -> Result<()> {
     // A join and a leave are heard at the other end.
     report(one, &["join", "198.18.0.7"])?;
     pings(two, "198.18.0.7")?;
-    report(one, &["leave", "198.18.0.7"])?;
+    report(one, &["leave", "198.18.0.7", "--force"])?;
     // No neighbour was ever asked for across the tunnel, in either family.
     for host in [one, two] {
         let asked = host.sh("ip neigh show dev tun0; ip -6 neigh show dev tun0 nud reachable")?;
@@ -278,7 +278,7 @@ fn a_router_sends_to_the_other_end_of_a_tunnel() -> Result<()> {
         let way = one.sh(&format!("ip route get {address}"))?;
         ensure!(way.contains("dev tun0"), "{way}");
     }
-    report(two, &["leave", "198.18.0.1"])?;
+    report(two, &["leave", "198.18.0.1", "--force"])?;
     routed(&["fd99::2"])?;
     member.kill()?;
     routed(&[])?;
@@ -358,7 +358,7 @@ fn every_link_of_a_host_has_a_life_of_its_own() -> Result<()> {
         sees(two, link, address, &["198.18.0.1", "2001:2:0:1546::1"])?;
     }
     pings(two, "2001:2:0:1546::1")?;
-    report(one, &["leave", "2001:2:0:1546::1"])?;
+    report(one, &["leave", "2001:2:0:1546::1", "--force"])?;
     for (link, address) in ends {
         sees(two, link, address, &["198.18.0.1"])?;
     }
@@ -446,7 +446,7 @@ fn five_thousand_addresses_are_heard() -> Result<()> {
             .context("reports")
     };
     let before = sent(one)?;
-    report(one, &["leave", "198.18.1.1"])?;
+    report(one, &["leave", "198.18.1.1", "--force"])?;
     heard(4999)?;
     let after = sent(one)?;
     ensure!(after - before <= 12, "{before} reports, then {after}");

@@ -351,7 +351,7 @@ fn trust_is_switched_and_read_again_while_it_runs() -> Result<()> {
     wait::until_ok("it is counted", LIMIT, || {
         // What is said only when it is asked for has to be asked for.
         report(two, &["join", "198.18.0.2"])?;
-        report(two, &["leave", "198.18.0.2"])?;
+        report(two, &["leave", "198.18.0.2", "--force"])?;
         let trust = report(client, &["trust"])?;
         ensure!(trust["doubted"]["unsigned"].as_u64() > Some(0), "{trust:#}");
         Ok(())

@@ -357,7 +357,7 @@ fn a_route_to_leaving_members_is_behind_all_others() -> Result<()> {
     })?;
     let before = router.sh("ip route get 198.18.0.1")?;
     ensure!(before.contains("via 10.2.0.11"), "{before}");
-    member.sh("hamp leave 198.18.0.1")?;
+    member.sh("hamp leave 198.18.0.1 --force")?;
     wait::until_ok("the route is gone", LIMIT, || {
         let shown = router.sh("ip route show 198.18.0.1 proto 154")?;
         ensure!(shown.is_empty(), "{shown}");

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::table::table;
 
 /// A field as it is shown: `-` where there is none.
-fn cell(value: &Value) -> String {
+pub(super) fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
@@ -18,11 +18,11 @@ fn short(value: &Value) -> String {
     cell(value).chars().take(8).collect()
 }
 
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-fn words(value: &Value) -> String {
+pub(super) fn words(value: &Value) -> String {
     let words: Vec<String> = list(value).map(cell).collect();
     if words.is_empty() {
         "-".to_owned()
@@ -59,12 +59,17 @@ fn seconds(millis: &Value) -> String {
 
 pub(super) fn status(status: &Value) -> String {
     let mut text = format!(
-        "{}: {}, up {}, process {}\nserving  {}\nclass    {}\nhellos   every {} ms, dead after {} ms\n",
+        "{}: {}, up {}, process {}\nserving  {}{}\nclass    {}\nhellos   every {} ms, dead after {} ms\n",
         cell(&status["name"]),
         words(&status["roles"]),
         seconds(&status["uptime_ms"]),
         status["pid"],
         prefixes(&status["serving"]),
+        if status["drained"] == true {
+            " (drained: hamp undrain)"
+        } else {
+            ""
+        },
         words(&status["class"]),
         status["hello_ms"],
         status["dead_ms"],
@@ -301,7 +306,7 @@ pub(super) fn connections(answer: &Value) -> String {
 }
 
 /// Milliseconds in the unit that people would use.
-fn span(millis: &Value) -> String {
+pub(super) fn span(millis: &Value) -> String {
     let Some(millis) = millis.as_u64() else {
         return "-".to_owned();
     };
@@ -410,15 +415,6 @@ pub(super) fn routes(answer: &Value) -> String {
         .map(|one| [cell(&one["what"]), cell(&one["errno"])])
         .collect();
     text + &section(table(["REFUSED", "ERRNO"], &refusals))
-}
-
-pub(super) fn done(answer: &Value) -> String {
-    let doing = if answer["command"] == "join" {
-        "joining"
-    } else {
-        "leaving"
-    };
-    format!("{doing} {}\n", cell(&answer["prefix"]))
 }
 
 pub(super) fn cleaned(answer: &Value) -> String {

@@ -4,8 +4,10 @@
 //! library function too ([`main`]), so that a lab can run it from its own binary.
 
 mod ask;
+mod config;
 pub mod decode;
 mod export;
+mod serve;
 mod table;
 mod trust;
 
@@ -16,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::daemon::config::{AddressOrPrefix, MemberScope, TrustMode};
+use crate::daemon::config::{FILE, TrustMode};
 use crate::daemon::control::Request;
 use crate::daemon::{Failure, clean, exit, run};
 
@@ -60,7 +62,7 @@ enum Command {
     /// Run the daemon until it is told to stop
     Run {
         /// Configuration file; examples/hamp.toml documents every key
-        #[arg(long, short, value_name = "FILE")]
+        #[arg(long, short, value_name = "FILE", default_value = FILE)]
         config: PathBuf,
         /// Log JSON lines
         #[arg(long)]
@@ -70,28 +72,14 @@ enum Command {
     },
     /// Show roles, links, members, neighbour entries and counters of the daemon
     Status(Report),
-    /// Serve an address or a prefix
-    Join {
-        /// An address, or a prefix ADDR/LEN, of the anycast class
-        #[arg(value_name = "ADDR[/LEN]")]
-        prefix: AddressOrPrefix,
-        /// Members with a higher preference answer first (default: as configured)
-        #[arg(long)]
-        preference: Option<u16>,
-        /// How far routers may carry it (default: as configured)
-        #[arg(long, value_enum)]
-        scope: Option<MemberScope>,
-        #[command(flatten)]
-        report: Report,
-    },
-    /// Stop serving an address or a prefix, once another member has taken over
-    Leave {
-        /// What is served now
-        #[arg(value_name = "ADDR[/LEN]")]
-        prefix: AddressOrPrefix,
-        #[command(flatten)]
-        report: Report,
-    },
+    /// Serve an address or a prefix, and wait until it is served
+    Join(serve::Join),
+    /// Stop serving an address or a prefix, and wait until another member has taken over
+    Leave(serve::Leave),
+    /// Stop serving anything until `hamp undrain`, also after a restart
+    Drain(serve::End),
+    /// Serve again what the configuration names and what was joined before `hamp drain`
+    Undrain(serve::Undrain),
     /// Show who serves what on each link, and in which order
     Members(Report),
     /// Show the neighbour entries for anycast addresses
@@ -110,6 +98,9 @@ enum Command {
     },
     /// Have the daemon read keys, certificates, revocation lists and the mode of trust again
     Reload(Report),
+    /// Read a configuration and say what it means, without starting
+    #[command(subcommand)]
+    Config(config::Command),
     /// Remove everything of ours from this network namespace; no daemon may run
     Clean(Report),
     /// Print the membership messages of a capture (pcap or pcapng) or of an interface, one a line
@@ -190,26 +181,15 @@ fn execute(command: Command) -> Result<String, Failure> {
         Command::Routes(report) => report.ask(&Request::Routes, ask::routes),
         Command::Trust { mode, report } => report.ask(&Request::Trust { mode }, ask::trust),
         Command::Reload(report) => report.ask(&Request::Reload, ask::reloaded),
-        Command::Join {
-            prefix,
-            preference,
-            scope,
-            report,
-        } => report.ask(
-            &Request::Join {
-                prefix: prefix.0,
-                preference,
-                scope,
-            },
-            ask::done,
-        ),
-        Command::Leave { prefix, report } => {
-            report.ask(&Request::Leave { prefix: prefix.0 }, ask::done)
-        }
+        Command::Join(join) => join.run(),
+        Command::Leave(leave) => leave.run(),
+        Command::Drain(end) => end.drain(),
+        Command::Undrain(undrain) => undrain.run(),
         Command::Clean(report) => {
             let done = clean::clean(report.control.name())?;
             Ok(report.show(&done, ask::cleaned))
         }
+        Command::Config(command) => command.run(),
         Command::Decode(options) => {
             decode::decode(&options, &mut io::BufWriter::new(io::stdout().lock()))?;
             Ok(String::new())

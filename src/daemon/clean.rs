@@ -62,6 +62,7 @@ async fn sweep(mut dir: StateDir) -> Result<Value, Failure> {
     let state = |error| Failure::io("state", &error);
     let (restored, failed) = sysctl::restore_all(&mut dir).map_err(state)?;
     dir.state.prefixes.clear();
+    dir.state.drained = None;
     dir.save().map_err(state)?;
     dir.remove_if_empty();
     if let Some(error) = failed.first() {

@@ -25,6 +25,9 @@ use crate::node;
 use crate::proto::Timing;
 use crate::wire::Name;
 
+/// Where the configuration is, unless something else is said.
+pub const FILE: &str = "/etc/hamp/hamp.toml";
+
 /// Everything the daemon is told by its file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,6 +67,8 @@ pub struct Node {
     /// The control socket: `@NAME` or a path.
     #[serde(default = "control")]
     pub control: String,
+    /// Whose members may ask the daemon, and change nothing.
+    pub group: Option<String>,
     /// The state directory's parent; `None`: the usual places.
     pub state: Option<PathBuf>,
     /// Log filter.
@@ -318,6 +323,21 @@ impl Config {
         self.member
             .as_ref()
             .map_or_else(MemberTcp::default, |member| member.tcp)
+    }
+
+    /// The group whose members may ask the daemon, as the configuration in `file` names it.
+    ///
+    /// # Errors
+    /// This host has no such group.
+    pub fn group(&self, file: &Path) -> Result<Option<u32>, Error> {
+        let Some(group) = &self.node.group else {
+            return Ok(None);
+        };
+        let known = super::control::group(group).ok_or_else(|| {
+            let message = format!("there is no group \"{group}\": groupadd --system {group}");
+            Error::at(file, &KeyPath::of(&["node", "group"]), message)
+        });
+        known.map(Some)
     }
 
     /// What is served from the start.

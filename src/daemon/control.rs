@@ -1,8 +1,9 @@
 //! The control socket: a line of JSON asks, a line of JSON answers.
 //!
 //! The default is the abstract socket `@hamp`, which the kernel scopes to the network namespace: a
-//! command finds the daemon of the namespace it runs in. Whoever connects must be root or have the
-//! daemon's own user id. Lines, connections and waiting are bounded, so no peer holds the daemon up.
+//! command finds the daemon of the namespace it runs in. [`access`] says who may do what. Lines, connections and waiting are bounded, so no peer holds the daemon up.
+
+mod access;
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::linux::net::SocketAddrExt;
@@ -18,7 +19,9 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, TryAcquireError, mpsc, oneshot};
 
-use super::config::{MemberScope, TrustMode};
+pub use access::{Asker, group};
+
+use super::config::{FILE, MemberScope, TrustMode};
 use super::{Failure, exit};
 use crate::addr::Prefix;
 
@@ -66,9 +69,46 @@ pub enum Request {
     },
     /// Stop serving a prefix.
     Leave {
-        /// What.
-        prefix: Prefix,
+        /// What; `None`: everything.
+        prefix: Option<Prefix>,
+        /// Even if nobody takes over.
+        #[serde(default)]
+        force: bool,
     },
+    /// Stop serving anything, and remember to until [`Request::Undrain`], over restarts too.
+    Drain {
+        /// Even if nobody takes over.
+        #[serde(default)]
+        force: bool,
+    },
+    /// Serve again what the configuration names, and what was joined before the drain.
+    Undrain,
+    /// How far joins and leaves have come.
+    Progress {
+        /// Of what; `None`: of everything.
+        prefix: Option<Prefix>,
+    },
+}
+
+impl Request {
+    /// Whether it changes nothing.
+    fn only_asks(&self) -> bool {
+        match self {
+            Self::Status
+            | Self::Members
+            | Self::Neighbours
+            | Self::Connections
+            | Self::Routes
+            | Self::Trust { mode: None }
+            | Self::Progress { .. } => true,
+            Self::Trust { mode: Some(_) }
+            | Self::Reload
+            | Self::Join { .. }
+            | Self::Leave { .. }
+            | Self::Drain { .. }
+            | Self::Undrain => false,
+        }
+    }
 }
 
 /// A request that waits for its answer.
@@ -76,6 +116,8 @@ pub enum Request {
 pub struct Call {
     /// What is asked.
     pub request: Request,
+    /// Who asks.
+    pub asker: Asker,
     /// Where the answer goes.
     pub answer: oneshot::Sender<Value>,
 }
@@ -99,9 +141,13 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens on `@NAME` or a path and sends what is asked to `calls`. Errors: another daemon
-    /// listens there.
-    pub fn start(name: &str, calls: mpsc::Sender<Call>) -> Result<Self, Failure> {
+    /// Listens on `@NAME` or a path and sends what is asked to `calls`; members of `group` may ask.
+    /// Errors: another daemon listens there.
+    pub fn start(
+        name: &str,
+        group: Option<u32>,
+        calls: mpsc::Sender<Call>,
+    ) -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::io(&format!("control socket {name}"), &error);
         let address = address(name).map_err(failed)?;
         let path = address.as_pathname().map(Path::to_owned);
@@ -128,9 +174,15 @@ impl Listener {
             bound => bound,
         }
         .map_err(failed)?;
+        if let (Some(path), Some(group)) = (&path, group)
+            && let Err(failure) = access::open_to(path, group)
+        {
+            let _ = std::fs::remove_file(path);
+            return Err(failure);
+        }
         listener.set_nonblocking(true).map_err(failed)?;
         let listener = UnixListener::from_std(listener).map_err(failed)?;
-        let task = tokio::spawn(accept(listener, calls));
+        let task = tokio::spawn(accept(listener, group, calls));
         Ok(Self {
             name: name.to_owned(),
             path,
@@ -166,14 +218,17 @@ fn address(name: &str) -> io::Result<SocketAddr> {
     }
 }
 
-async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>) {
+async fn accept(listener: UnixListener, group: Option<u32>, calls: mpsc::Sender<Call>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let foreign = Arc::new(Semaphore::new(FOREIGN_CONNECTIONS));
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                // Who may not command does not keep those who may waiting.
-                let place = if stream.peer_cred().is_ok_and(|peer| commands(peer.uid())) {
+                let Some(asker) = Asker::of(&stream, group) else {
+                    continue;
+                };
+                // Who may do nothing does not keep those who may something waiting.
+                let place = if !asker.is_stranger() {
                     places.clone().acquire_owned().await
                 } else {
                     match foreign.clone().try_acquire_owned() {
@@ -185,7 +240,9 @@ async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>) {
                 let Ok(place) = place else { return };
                 let calls = calls.clone();
                 tokio::spawn(async move {
-                    let served = tokio::time::timeout(2 * PATIENCE, serve(stream, calls)).await;
+                    let served =
+                        tokio::time::timeout(2 * PATIENCE, serve(stream, (asker, group), calls))
+                            .await;
                     if let Ok(Err(error)) = served {
                         tracing::debug!(%error, "control connection");
                     }
@@ -201,14 +258,12 @@ async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>) {
     }
 }
 
-/// Whether a user may command this daemon.
-fn commands(user: u32) -> bool {
-    user == 0 || user == nix::unistd::geteuid().as_raw()
-}
-
 /// Answers request after request until the peer is done, or for one that errs.
-async fn serve(mut stream: UnixStream, calls: mpsc::Sender<Call>) -> io::Result<()> {
-    let peer = stream.peer_cred()?.uid();
+async fn serve(
+    mut stream: UnixStream,
+    (asker, group): (Asker, Option<u32>),
+    calls: mpsc::Sender<Call>,
+) -> io::Result<()> {
     let (reader, mut writer) = stream.split();
     let mut reader = tokio::io::BufReader::new(reader);
     loop {
@@ -216,18 +271,19 @@ async fn serve(mut stream: UnixStream, calls: mpsc::Sender<Call>) -> io::Result<
         let read = (&mut reader).take(REQUEST_BYTES).read_line(&mut line).await;
         let answer = match read {
             Ok(0) => return Ok(()),
-            Ok(_) if !commands(peer) => {
-                let message = format!("user {peer} may not command this daemon");
-                refusal(
-                    &Failure::new(exit::PRIVILEGE, message).with_remedy("run it as root (sudo)"),
-                )
-            }
+            Ok(_) if asker.is_stranger() => match asker.check(&Request::Status, group) {
+                Ok(()) => return Ok(()),
+                Err(failure) => refusal(&failure),
+            },
             Ok(_) if !line.ends_with('\n') => {
                 let message = format!("a request is one line of at most {REQUEST_BYTES} bytes");
                 refusal(&Failure::new(exit::USAGE, message))
             }
             Ok(_) => match serde_json::from_str::<Request>(&line) {
-                Ok(request) => ask_node(request, &calls).await,
+                Ok(request) => match asker.check(&request, group) {
+                    Ok(()) => ask_node(request, asker, &calls).await,
+                    Err(failure) => refusal(&failure),
+                },
                 Err(error) => refusal(&Failure::new(exit::USAGE, format!("request: {error}"))),
             },
             Err(error) if error.kind() == ErrorKind::InvalidData => {
@@ -245,10 +301,18 @@ async fn serve(mut stream: UnixStream, calls: mpsc::Sender<Call>) -> io::Result<
     }
 }
 
-async fn ask_node(request: Request, calls: &mpsc::Sender<Call>) -> Value {
+async fn ask_node(request: Request, asker: Asker, calls: &mpsc::Sender<Call>) -> Value {
     let (answer, answered) = oneshot::channel();
     let gone = || refusal(&Failure::new(exit::FAILED, "the daemon is stopping"));
-    if calls.send(Call { request, answer }).await.is_err() {
+    if calls
+        .send(Call {
+            request,
+            asker,
+            answer,
+        })
+        .await
+        .is_err()
+    {
         return gone();
     }
     answered.await.unwrap_or_else(|_| gone())
@@ -259,8 +323,9 @@ pub fn ask(name: &str, request: &Request) -> Result<Value, Failure> {
     let failed = |error: &io::Error| match error.kind() {
         ErrorKind::ConnectionRefused | ErrorKind::NotFound => {
             let message = format!("no hamp daemon runs in this network namespace (control {name})");
-            Failure::new(exit::FAILED, message)
-                .with_remedy("hamp run --config /etc/hamp.toml, or name its socket with --control")
+            Failure::new(exit::FAILED, message).with_remedy(format!(
+                "hamp run --config {FILE}, or name its socket with --control"
+            ))
         }
         ErrorKind::WouldBlock => Failure::new(exit::FAILED, "the daemon does not answer")
             .with_remedy("hamp clean, after stopping it"),

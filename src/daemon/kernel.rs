@@ -29,7 +29,7 @@ use super::config::Router;
 use crate::addr::{Class, Prefix};
 use crate::linux::netlink::{Neighbour, Netlink};
 use crate::linux::nft::{self, Own, Tables, connections};
-use crate::linux::state::StateDir;
+use crate::linux::state::{Joined, StateDir};
 use crate::linux::sysctl;
 use crate::node::{Event, LinkId, Route, Transmit};
 use crate::time::Instant;
@@ -154,6 +154,12 @@ impl Kernel {
         self.links
             .get(&link)
             .map_or("?", |attached| attached.name.as_str())
+    }
+
+    /// Remembers, over restarts, that this host is drained and what it had joined; `None`: no more.
+    pub fn remember_drained(&mut self, joined: Option<Vec<Joined>>) -> Result<(), Failure> {
+        self.dir.state.drained = joined;
+        self.save()
     }
 
     /// The state directory.

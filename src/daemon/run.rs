@@ -1,8 +1,12 @@
 //! `hamp run`: the loop that drives a node.
 
 mod answer;
+mod serving;
 mod start;
 mod trust;
+
+pub use start::host_name;
+pub use trust::load as read_trust;
 
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
@@ -55,7 +59,7 @@ pub fn run(file: &Path, options: &Options) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::io("runtime", &error))?;
-    let keyring = trust::load(&config)?;
+    let keyring = trust::load(file, &config)?;
     runtime.block_on(drive(file, config, &keyring, options))
 }
 
@@ -80,10 +84,10 @@ async fn drive(
     let place = state::only_one().map_err(|error| Failure::io("the daemon's place", &error))?;
     let _place = place.ok_or_else(|| control::running(&control))?;
     let (calls, called) = mpsc::channel(CALLS);
-    let listener = Listener::start(&control, calls)?;
+    let listener = Listener::start(&control, config.group(file)?, calls)?;
     let (frames, seen) = mpsc::channel(FRAMES);
     let now = clock::now();
-    let node = start::node(now, &config, keyring)?;
+    let node = start::node(now, &config, keyring, dir.state.drained.is_some())?;
     let kernel = Kernel::start(&config, dir, frames).await?;
     let mut daemon = Daemon {
         file: file.to_owned(),
@@ -172,7 +176,7 @@ pub(super) struct Daemon {
 impl Daemon {
     async fn run(&mut self, mut inputs: Inputs) -> Result<(), Failure> {
         self.follow_links().await?;
-        let addresses = self.config.addresses();
+        let addresses: Vec<Prefix> = self.wanted().into_keys().collect();
         self.kernel.hold(clock::now(), &addresses).await?;
         for name in self.kernel.absent() {
             tracing::warn!(interface = name, "no such interface yet");
@@ -288,7 +292,7 @@ impl Daemon {
                 }
             }
             Input::Call(call) => {
-                let later = self.answer(now, call.request).await;
+                let later = self.answer(now, call.request, call.asker).await;
                 tokio::spawn(async move {
                     let answer = later
                         .await

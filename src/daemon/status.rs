@@ -3,6 +3,7 @@
 //! Every document has `schema`; keys name their unit; versions of a schema only add keys.
 
 mod neighbours;
+mod progress;
 mod router;
 mod trust;
 
@@ -13,12 +14,12 @@ use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 
 use self::neighbours::Neighbours;
+pub(super) use self::progress::{done, progress};
 pub(super) use self::router::routes;
 pub(super) use self::trust::trust;
 use super::config::shown;
 use super::run::Daemon;
 use super::{Failure, exit};
-use crate::addr::Prefix;
 use crate::linux::nft::{client, connections, link, member};
 use crate::node::trouble::{Course, Trouble};
 use crate::node::{Link, LinkId};
@@ -32,11 +33,6 @@ use crate::wire::{MemberId, Name, Record, Scope};
 /// router has, the node's hellos would wait for the answer.
 const LISTED: usize = 16_384;
 const RANKED: usize = 4096;
-
-/// `hamp.done/1`: a command was carried out.
-pub(super) fn done(command: &str, prefix: &Prefix) -> Value {
-    json!({ "schema": "hamp.done/1", "command": command, "prefix": shown(prefix) })
-}
 
 /// An answer that is still to be completed with what the kernel says, which takes milliseconds:
 /// the node goes on meanwhile.
@@ -80,6 +76,7 @@ pub(super) fn status(daemon: &Daemon, now: Instant) -> Later {
         "dead_ms": millis(node.timing.dead_time()),
         "class": node.class.prefixes(),
         "serving": serving,
+        "drained": daemon.is_drained(),
         "links": links,
         "absent_interfaces": daemon.kernel.absent(),
         "down_interfaces": daemon.kernel.down(),

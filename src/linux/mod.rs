@@ -15,5 +15,6 @@ pub mod messages;
 pub mod netlink;
 pub mod nft;
 pub mod packet;
+pub mod peer;
 pub mod state;
 pub mod sysctl;

@@ -42,6 +42,21 @@ pub struct State {
     /// Anycast prefixes that were configured on lo.
     #[serde(default)]
     pub prefixes: BTreeSet<Prefix>,
+    /// This host serves nothing until it is told to: what was joined before that, beside what its
+    /// configuration names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drained: Option<Vec<Joined>>,
+}
+
+/// A prefix that was joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// What.
+    pub prefix: Prefix,
+    /// Higher answers first.
+    pub preference: u16,
+    /// How far routers may carry it, as on the wire.
+    pub scope: u8,
 }
 
 /// Takes the one place for a daemon in this thread's network namespace, whatever state directory and
@@ -113,7 +128,13 @@ impl StateDir {
 
     /// Removes the directory if nothing in it is worth keeping.
     pub fn remove_if_empty(&self) {
-        if self.state.sysctls.is_empty() && self.state.prefixes.is_empty() {
+        let State {
+            sysctls,
+            prefixes,
+            drained,
+            ..
+        } = &self.state;
+        if sysctls.is_empty() && prefixes.is_empty() && drained.is_none() {
             // Best effort: what stays is a few bytes that the next start reads as empty.
             for name in ["state.json", "state.json.new", "lock"] {
                 let _ = fs::remove_file(self.path.join(name));

@@ -6,6 +6,7 @@
 //! [`Node::poll_timeout`].
 
 mod link;
+mod remaining;
 mod routing;
 mod serving;
 pub mod trouble;
@@ -32,6 +33,7 @@ use crate::wire::{MemberId, Name, Scope};
 use link::{Elsewhere, Host};
 pub use link::{Heard, Link};
 pub use serving::{JoinError, JoinOptions, LeaveError};
+pub use remaining::Remaining;
 pub use trouble::{Trouble, TroubleKind};
 
 /// What a node is.

@@ -4,12 +4,16 @@
 mod client_routes;
 #[path = "../netns/daemon.rs"]
 mod common;
+mod operator;
 mod support;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     testbed::init();
-    let all: [&[testbed::harness::Test]; 1] = [client_routes::TESTS];
+    let all = [
+        client_routes::TESTS, //
+        operator::TESTS, //
+    ];
     testbed::harness::main(&all.concat())
 }

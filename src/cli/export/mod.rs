@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::addr::Prefix;
-use crate::daemon::config::Config;
+use crate::daemon::config::{Config, FILE};
 use crate::daemon::{Failure, exit};
 
 /// Number of hamp among the kernel's route protocols.
@@ -40,7 +40,7 @@ pub(super) struct Arguments {
     /// The routing daemon
     daemon: Daemon,
     /// hamp's configuration, whose class and interfaces are taken
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", default_value = FILE)]
     config: PathBuf,
     /// This router's number, usually one of its IPv4 addresses
     #[arg(long, value_name = "ADDR")]

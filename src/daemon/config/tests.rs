@@ -23,6 +23,16 @@ fn the_example_loads_and_holds_every_key() {
     let text = include_str!("../../../examples/hamp.toml");
     let config = Config::parse(text, "examples/hamp.toml").unwrap();
     assert_eq!(config.addresses().len(), 2);
+    assert!(config.is_client() && config.router.is_none() && config.trust.is_none());
+    // What is switched off there has no space after its mark; prose has one.
+    let switched = |line: &str| line.len() > 1 && line.starts_with('#') && !line.starts_with("# ");
+    let whole: String = text
+        .lines()
+        .map(|line| if switched(line) { &line[1..] } else { line })
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let config = Config::parse(&whole, "examples/hamp.toml").unwrap();
+    assert!(config.router.is_some() && config.trust.is_some());
     // Whatever key the parser names as known must be in the example.
     for table in [
         "node", "class", "member", "client", "router", "trust", "limits",
@@ -32,7 +42,7 @@ fn the_example_loads_and_holds_every_key() {
         for key in refused.message().split('`').skip(3).step_by(2) {
             let key = format!("{key} = ");
             assert!(
-                text.lines().any(|line| line.starts_with(&key)),
+                whole.lines().any(|line| line.starts_with(&key)),
                 "{table}: {key}"
             );
         }

@@ -66,6 +66,12 @@ impl Kernel {
         self.save()
     }
 
+    /// Whether a prefix's gate is open for what comes in by a link.
+    pub fn serves(&self, link: LinkId, prefix: &Prefix) -> bool {
+        let held = self.held.get(prefix);
+        held.is_some_and(|held| held.links.contains(&link))
+    }
+
     pub(super) async fn serve(
         &mut self,
         now: Instant,

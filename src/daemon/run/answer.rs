@@ -5,10 +5,9 @@ use std::future;
 use futures_util::FutureExt;
 
 use super::Daemon;
-use crate::addr::Prefix;
-use crate::daemon::control::Request;
-use crate::daemon::{Failure, config, exit, status};
-use crate::node::{Event, JoinOptions};
+use crate::daemon::control::{Asker, Request};
+use crate::daemon::{config, status};
+use crate::node::Event;
 use crate::time::Instant;
 
 impl Daemon {
@@ -69,53 +68,23 @@ impl Daemon {
         }
     }
 
-    pub(super) async fn answer(&mut self, now: Instant, request: Request) -> status::Later {
+    pub(super) async fn answer(
+        &mut self,
+        now: Instant,
+        request: Request,
+        asker: Asker,
+    ) -> status::Later {
         let done = match request {
             Request::Status => return status::status(self, now),
             Request::Neighbours => return status::neighbours(self, now),
             Request::Connections => return status::connections(self),
             Request::Members => Ok(status::members(self, now)),
             Request::Routes => Ok(status::routes(self)),
+            Request::Progress { prefix } => Ok(status::progress(self, prefix)),
             Request::Trust { mode } => self.set_trust(now, mode),
             Request::Reload => self.reload(now),
-            Request::Join {
-                prefix,
-                preference,
-                scope,
-            } => {
-                let options = JoinOptions {
-                    preference: preference.unwrap_or_else(|| self.config.preference()),
-                    scope: scope.unwrap_or_else(|| self.config.scope()).into(),
-                    serial: None,
-                };
-                let joined = self.join(now, prefix, options).await;
-                joined.map(|()| status::done("join", &prefix))
-            }
-            Request::Leave { prefix } => {
-                let left = self.leave(now, prefix).await;
-                left.map(|()| status::done("leave", &prefix))
-            }
+            change => self.change(now, change, asker).await,
         };
         future::ready(done).boxed()
-    }
-
-    async fn join(
-        &mut self,
-        now: Instant,
-        prefix: Prefix,
-        options: JoinOptions,
-    ) -> Result<(), Failure> {
-        if self.stopping.is_some() {
-            return Err(Failure::new(exit::FAILED, "the daemon is stopping"));
-        }
-        let joined = self.node.join(now, prefix, options);
-        joined.map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
-        self.kernel.hold(now, &[prefix.trunc()]).await
-    }
-
-    async fn leave(&mut self, now: Instant, prefix: Prefix) -> Result<(), Failure> {
-        let left = self.node.leave(now, prefix);
-        left.map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
-        self.kernel.release(prefix.trunc()).await
     }
 }

@@ -7,15 +7,20 @@ use crate::daemon::{Failure, clock, exit};
 use crate::node::{JoinOptions, Node};
 use crate::time::Instant;
 
-/// A node for this configuration, with what it serves from the start.
-pub(super) fn node(now: Instant, config: &Config, keyring: &Keyring) -> Result<Node, Failure> {
+/// A node for this configuration, with what it serves from the start: nothing if it is `drained`.
+pub(super) fn node(
+    now: Instant,
+    config: &Config,
+    keyring: &Keyring,
+    drained: bool,
+) -> Result<Node, Failure> {
     let secret = clock::secret()
         .map_err(|error| Failure::new(exit::MISSING, format!("randomness: {error}")))?;
     let mut node = config.node(host_name);
     trust::prepare(&mut node, config, keyring);
     let mut node = Node::new(node, secret, clock::epoch());
     trust::settle(&mut node, now, keyring);
-    for prefix in config.addresses() {
+    for prefix in config.addresses().into_iter().filter(|_| !drained) {
         let options = JoinOptions {
             preference: config.preference(),
             scope: config.scope().into(),
@@ -27,7 +32,8 @@ pub(super) fn node(now: Instant, config: &Config, keyring: &Keyring) -> Result<N
     Ok(node)
 }
 
-fn host_name() -> String {
+/// What the kernel calls this host.
+pub fn host_name() -> String {
     let name = nix::unistd::gethostname()
         .ok()
         .and_then(|name| name.into_string().ok());

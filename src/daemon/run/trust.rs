@@ -1,11 +1,12 @@
 //! Whose word counts: the files of the `[trust]` table, at the start and again on a reload.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::Daemon;
-use crate::daemon::config::{Config, TrustMode};
+use crate::daemon::config::{self, Config, TrustMode};
 use crate::daemon::trust::Keyring;
 use crate::daemon::{Failure, clock, exit, status};
 use crate::node::{self, Node};
@@ -17,10 +18,16 @@ const CLOCK_STEP_MS: u64 = 500;
 const WARNING_MS: u64 = 14 * DAY_MS;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// Reads what a configuration's `[trust]` table names; nothing without one.
-pub(super) fn load(config: &Config) -> Result<Keyring, Failure> {
-    let table = config.trust.as_ref();
-    table.map_or_else(|| Ok(Keyring::default()), Keyring::load)
+/// Reads what the `[trust]` table of the configuration in `file` names; nothing without one. Errors
+/// say which key of it names what is wrong.
+pub fn load(file: &Path, config: &Config) -> Result<Keyring, Failure> {
+    let Some(table) = &config.trust else {
+        return Ok(Keyring::default());
+    };
+    Keyring::load(table).map_err(|wrong| Failure {
+        message: config::Error::at(file, &wrong.key, wrong.failure.message).to_string(),
+        ..wrong.failure
+    })
 }
 
 /// Puts what was read into the configuration of a node that is to be.
@@ -50,7 +57,7 @@ impl Daemon {
     /// everything as it was. Other tables that differ need a restart: the answer names them.
     pub(super) fn reload(&mut self, now: Instant) -> Result<Value, Failure> {
         let config = Config::load(&self.file)?;
-        let keyring = load(&config)?;
+        let keyring = load(&self.file, &config)?;
         let differing = self.config.differing_tables(&config);
         for table in &differing {
             tracing::warn!(table, "changed in the file: takes effect with a restart");

@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub use armour::Kind;
 pub use files::{Content, create, read, replace};
 
-use super::config;
+use super::config::{self, KeyPath};
 use super::{Failure, exit};
 use crate::proto::trust::{Credentials, PublicKey, SecretKey};
 use crate::wire::{Certificate, RevocationList};
@@ -28,42 +28,61 @@ pub struct Keyring {
     pub lists: Vec<RevocationList>,
 }
 
+/// Why a file that a `[trust]` table names is of no use, and the key that names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrong {
+    /// The key.
+    pub key: KeyPath,
+    /// Why.
+    pub failure: Failure,
+}
+
 impl Keyring {
-    /// Reads every file that the table names. Errors name the file, and the line where one is at
-    /// fault: it cannot be read, is of another kind, or does not fit the others.
-    pub fn load(table: &config::Trust) -> Result<Self, Failure> {
+    /// Reads every file that the table names. Errors name the file, the line in it where one is at
+    /// fault, and the key of the table: it cannot be read, is of another kind, or does not fit the
+    /// others.
+    pub fn load(table: &config::Trust) -> Result<Self, Wrong> {
+        let at = |key: &str| KeyPath::of(&["trust", key]);
+        let of = |key: KeyPath| move |failure| Wrong { key, failure };
         let credentials = match (&table.key, &table.certificate) {
-            (Some(key), Some(certificate)) => Some(Arc::new(credentials(key, certificate)?)),
+            (Some(path), Some(certified)) => {
+                let secret = key(path).map_err(of(at("key")))?;
+                let owned = credentials(path, secret, certified);
+                Some(Arc::new(owned.map_err(of(at("certificate")))?))
+            }
             _ => None,
         };
-        let authorities = table.authorities.iter().map(|path| authority(path));
-        let authorities: Vec<_> = authorities.collect::<Result<_, _>>()?;
-        let lists = table.revoked.iter().map(|path| {
-            let list = revocations(path)?;
-            match authorities
-                .iter()
-                .find(|key| key.authority() == list.authority)
-            {
-                Some(key) if is_of(key, &list) => Ok(list),
-                Some(_) => Err(bad(
-                    path,
-                    "its authority did not sign it, or it was changed",
-                )),
-                None => Err(bad(
-                    path,
-                    format!(
-                        "authority {} is not among trust.authorities",
-                        list.authority
-                    ),
-                )),
-            }
-        });
-        let lists = lists.collect::<Result<_, _>>()?;
+        let listed = table.authorities.iter().enumerate();
+        let authorities = listed
+            .map(|(n, path)| authority(path).map_err(of(at("authorities").index(n))))
+            .collect::<Result<Vec<_>, _>>()?;
+        let listed = table.revoked.iter().enumerate();
+        let lists = listed
+            .map(|(n, path)| list(path, &authorities).map_err(of(at("revoked").index(n))))
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             credentials,
             authorities,
             lists,
         })
+    }
+}
+
+/// A revocation list that one of these authorities has signed.
+fn list(path: &Path, authorities: &[PublicKey]) -> Result<RevocationList, Failure> {
+    let list = revocations(path)?;
+    let mut authorities = authorities.iter();
+    match authorities.find(|key| key.authority() == list.authority) {
+        Some(key) if is_of(key, &list) => Ok(list),
+        Some(_) => {
+            let message = "its authority did not sign it, or it was changed";
+            Err(bad(path, message))
+        }
+        None => {
+            let id = list.authority;
+            let message = format!("authority {id} is not among trust.authorities");
+            Err(bad(path, message))
+        }
     }
 }
 
@@ -131,14 +150,12 @@ pub fn revocations(path: &Path) -> Result<RevocationList, Failure> {
     }
 }
 
-/// A private key and its certificate. Errors: as [`read`], or the certificate is for another key.
-pub fn credentials(key_path: &Path, path: &Path) -> Result<Credentials, Failure> {
-    let certificate = certificate(path)?;
-    Credentials::new(key(key_path)?, certificate).map_err(|_| {
-        bad(
-            path,
-            format!("it is not for the key {}", key_path.display()),
-        )
+/// A private key, from `key_path`, with its certificate. Errors: as [`read`], or the certificate is
+/// for another key.
+fn credentials(key_path: &Path, key: SecretKey, path: &Path) -> Result<Credentials, Failure> {
+    Credentials::new(key, certificate(path)?).map_err(|_| {
+        let message = format!("it is not for the key {}", key_path.display());
+        bad(path, message)
     })
 }
 

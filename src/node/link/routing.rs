@@ -221,7 +221,7 @@ impl Link {
 
     /// Whether this host answers for `target` as if it were a member: it is the forwarder, and there
     /// are members elsewhere.
-    pub(super) fn stands_in(&self, target: IpAddr, elsewhere: Elsewhere<'_>) -> bool {
+    pub(in crate::node) fn stands_in(&self, target: IpAddr, elsewhere: Elsewhere<'_>) -> bool {
         let routing = self.routing.as_ref().filter(|routing| routing.proxy);
         //= docs/spec/router.md#proxy
         //# A router that is not the forwarder MUST NOT answer for members elsewhere.

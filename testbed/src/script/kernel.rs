@@ -53,7 +53,10 @@ impl Kernel {
 
     /// Something that the hamp of a host is told by `hamp VERB ADDRESS`.
     fn tell(&self, host: &str, verb: &str, address: &str) -> Result<()> {
-        self.lab.host(host).run(&["hamp", verb, address])?.ok()?;
+        // A script has a time for everything: it waits for nothing, and takes down what it likes.
+        let force: &[&str] = if verb == "leave" { &["--force"] } else { &[] };
+        let told = [&["hamp", verb, address, "--no-wait"], force].concat();
+        self.lab.host(host).run(&told)?.ok()?;
         Ok(())
     }
 

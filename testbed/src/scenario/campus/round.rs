@@ -117,7 +117,7 @@ impl<'a> Round<'a> {
         }
         for name in ["near", "far"] {
             for address in SITE {
-                let join = ["hamp", "join", address, "--scope", "site"];
+                let join = ["hamp", "join", address, "--scope", "site", "--no-wait"];
                 round.host(name).run(&join)?.ok()?;
             }
         }
@@ -345,7 +345,10 @@ impl<'a> Round<'a> {
     /// `hamp leave` on a member, for both addresses.
     fn leave(&self, name: &str) -> Result<()> {
         for address in [A4, A6] {
-            let said = self.host(name).run(&["hamp", "leave", address])?.ok();
+            let said = self
+                .host(name)
+                .run(&["hamp", "leave", address, "--force", "--no-wait"])?
+                .ok();
             said.with_context(|| format!("hamp leave {address} on {name}"))?;
         }
         Ok(())

@@ -23,7 +23,11 @@ impl Round<'_> {
     /// `hamp leave` or `hamp join` on a member, for both addresses.
     pub(super) fn tell(&self, name: &str, verb: &str) -> Result<()> {
         for address in [A4, A6] {
-            let said = self.lab.host(name).run(&["hamp", verb, address])?.ok();
+            let said = self
+                .lab
+                .host(name)
+                .run(&["hamp", verb, address, "--no-wait"])?
+                .ok();
             said.with_context(|| format!("hamp {verb} {address} on {name}"))?;
         }
         Ok(())

@@ -1,0 +1,218 @@
+//! What people have this host serve and leave: one address, everything, for now or until further
+//! notice; and that the last member of an address does not go by mistake.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::Daemon;
+use crate::addr::Prefix;
+use crate::daemon::config::shown;
+use crate::daemon::control::{Asker, Request};
+use crate::daemon::{Failure, exit, status};
+use crate::linux::state::Joined;
+use crate::node::{JoinOptions, LinkId, Remaining};
+use crate::time::Instant;
+use crate::wire::Scope;
+
+/// Prefixes that one refusal names.
+const NAMED: usize = 5;
+
+impl Daemon {
+    /// Does what a request wants changed of what is served.
+    pub(super) async fn change(
+        &mut self,
+        now: Instant,
+        request: Request,
+        asker: Asker,
+    ) -> Result<Value, Failure> {
+        let (user, process) = (asker.user, asker.process);
+        match request {
+            Request::Join {
+                prefix,
+                preference,
+                scope,
+            } => {
+                let options = JoinOptions {
+                    preference: preference.unwrap_or_else(|| self.config.preference()),
+                    scope: scope.unwrap_or_else(|| self.config.scope()).into(),
+                    serial: None,
+                };
+                self.join(now, prefix, options).await?;
+                tracing::info!(prefix = shown(&prefix), user, process, "told to join");
+                Ok(status::done(self, "join", &[prefix]))
+            }
+            Request::Leave { prefix, force } => {
+                let prefixes = match prefix {
+                    Some(prefix) => vec![prefix.trunc()],
+                    None => self.served(),
+                };
+                self.may_leave(&prefixes, force)?;
+                let what = prefix.as_ref().map_or("everything".to_owned(), shown);
+                tracing::info!(prefix = what, force, user, process, "told to leave");
+                self.node.leave_all(now, &prefixes);
+                for prefix in &prefixes {
+                    self.kernel.release(*prefix).await?;
+                }
+                Ok(status::done(self, "leave", &prefixes))
+            }
+            Request::Drain { force } => {
+                let prefixes = self.served();
+                if !self.is_drained() {
+                    self.may_leave(&prefixes, force)?;
+                    self.kernel.remember_drained(Some(self.joins()))?;
+                    tracing::info!(force, user, process, "told to drain");
+                    // Its addresses stay on lo, behind a closed gate: services can start meanwhile.
+                    self.node.leave_all(now, &prefixes);
+                }
+                Ok(status::done(self, "drain", &prefixes))
+            }
+            Request::Undrain => {
+                let wanted = self.wanted();
+                let prefixes: Vec<Prefix> = wanted.keys().copied().collect();
+                if self.is_drained() {
+                    self.kernel.remember_drained(None)?;
+                    tracing::info!(user, process, "told to serve again");
+                    for (prefix, options) in wanted {
+                        self.join(now, prefix, options).await?;
+                    }
+                }
+                Ok(status::done(self, "undrain", &prefixes))
+            }
+            // What only asks is answered elsewhere.
+            _ => Ok(status::done(self, "", &[])),
+        }
+    }
+
+    async fn join(
+        &mut self,
+        now: Instant,
+        prefix: Prefix,
+        options: JoinOptions,
+    ) -> Result<(), Failure> {
+        if self.stopping.is_some() {
+            return Err(Failure::new(exit::FAILED, "the daemon is stopping"));
+        }
+        if self.is_drained() {
+            let failure = Failure::new(exit::FAILED, "this host is drained: it serves nothing");
+            return Err(failure.with_remedy("hamp undrain"));
+        }
+        let joined = self.node.join(now, prefix, options);
+        joined.map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
+        self.kernel.hold(now, &[prefix.trunc()]).await
+    }
+
+    /// Refuses to leave what is not served, and, unless forced, what nobody else serves.
+    fn may_leave(&self, prefixes: &[Prefix], force: bool) -> Result<(), Failure> {
+        let served = |prefix: &Prefix| self.node.joined().any(|(joined, _)| joined == *prefix);
+        if let Some(prefix) = prefixes.iter().find(|prefix| !served(prefix)) {
+            let message = format!("{} is not served here", shown(prefix));
+            return Err(Failure::new(exit::FAILED, message));
+        }
+        if force {
+            return Ok(());
+        }
+        let alone = prefixes.iter().flat_map(|prefix| {
+            let links = self.node.remaining(*prefix).into_iter();
+            let lonely = links.filter(|(_, remaining)| !remaining.takes_over());
+            lonely.map(move |(link, remaining)| self.last(*prefix, link, &remaining))
+        });
+        let mut alone: Vec<String> = alone.collect();
+        if alone.is_empty() {
+            return Ok(());
+        }
+        if alone.len() > NAMED {
+            let more = alone.len() - NAMED;
+            alone.truncate(NAMED);
+            alone.push(format!("and {more} more"));
+        }
+        let failure = Failure::new(exit::FAILED, alone.join("\n  "));
+        Err(failure.with_remedy(
+            "have another host serve it first (hamp join there), or --force to leave it to nobody",
+        ))
+    }
+
+    /// Why this host has to stay on a link.
+    fn last(&self, prefix: Prefix, link: LinkId, remaining: &Remaining) -> String {
+        let called = |ids: &mut dyn Iterator<Item = _>| -> String {
+            let names = ids.take(NAMED).map(|id| self.called(link, id));
+            names.collect::<Vec<_>>().join(", ")
+        };
+        let mut text = format!(
+            "{} has no other member on {}",
+            shown(&prefix),
+            self.kernel.name(link)
+        );
+        let others = self.node.links().filter(|(id, _)| *id == link);
+        let others = others.flat_map(|(_, link)| link.peers());
+        let mut idle = others
+            .filter(|(_, peer)| !peer.records().is_empty())
+            .map(|(id, _)| id)
+            .filter(|id| !remaining.draining.contains(id));
+        let idle = called(&mut idle);
+        if !remaining.draining.is_empty() {
+            let draining = called(&mut remaining.draining.iter().copied());
+            text += &format!("; leaving it too: {draining}");
+        }
+        if !idle.is_empty() {
+            text += &format!("; members there that do not serve it: {idle}");
+        }
+        if !remaining.routers.is_empty() {
+            let routers = called(&mut remaining.routers.iter().copied());
+            text += &format!("; what router {routers} knows elsewhere cannot be seen from here");
+        }
+        text
+    }
+
+    fn served(&self) -> Vec<Prefix> {
+        self.node.joined().map(|(prefix, _)| prefix).collect()
+    }
+
+    /// Whether this host serves nothing until it is told to.
+    pub(in crate::daemon) fn is_drained(&self) -> bool {
+        self.kernel.dir().state.drained.is_some()
+    }
+
+    /// What is joined, as it is remembered.
+    fn joins(&self) -> Vec<Joined> {
+        let joined = self.node.joined().map(|(prefix, options)| Joined {
+            prefix,
+            preference: options.preference,
+            scope: options.scope.number(),
+        });
+        let configured = self.configured();
+        let differs = |joined: &Joined| configured.get(&joined.prefix) != Some(&options(joined));
+        joined.filter(differs).collect()
+    }
+
+    fn configured(&self) -> BTreeMap<Prefix, JoinOptions> {
+        let options = JoinOptions {
+            preference: self.config.preference(),
+            scope: self.config.scope().into(),
+            serial: None,
+        };
+        let addresses = self.config.addresses().into_iter();
+        addresses.map(|prefix| (prefix.trunc(), options)).collect()
+    }
+
+    /// What this host is to serve: now, or when it is no longer drained.
+    pub(in crate::daemon) fn wanted(&self) -> BTreeMap<Prefix, JoinOptions> {
+        let Some(drained) = &self.kernel.dir().state.drained else {
+            return self.node.joined().collect();
+        };
+        let class = self.config.class();
+        let mut wanted = self.configured();
+        // The class may have changed since it was joined.
+        let joined = drained.iter().filter(|joined| class.covers(&joined.prefix));
+        wanted.extend(joined.map(|joined| (joined.prefix, options(joined))));
+        wanted
+    }
+}
+
+fn options(joined: &Joined) -> JoinOptions {
+    JoinOptions {
+        preference: joined.preference,
+        scope: Scope::from(joined.scope),
+        serial: None,
+    }
+}
