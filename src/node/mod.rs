@@ -32,8 +32,8 @@ use crate::wire::frame::Mac;
 use crate::wire::{MemberId, Name, Scope};
 use link::{Elsewhere, Host};
 pub use link::{Heard, Link};
-pub use serving::{JoinError, JoinOptions, LeaveError};
 pub use remaining::Remaining;
+pub use serving::{JoinError, JoinOptions, LeaveError};
 pub use trouble::{Trouble, TroubleKind};
 
 /// What a node is.

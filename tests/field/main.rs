@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     testbed::init();
     let all = [
         client_routes::TESTS, //
-        operator::TESTS, //
+        operator::TESTS,      //
     ];
     testbed::harness::main(&all.concat())
 }
