@@ -64,11 +64,9 @@ impl Node {
     /// Stops serving all of `prefixes` that are served, in one statement: as [`Node::leave`].
     pub fn leave_all(&mut self, now: Instant, prefixes: &[Prefix]) {
         for prefix in prefixes.iter().map(Prefix::trunc) {
-            if self.joined.remove(&prefix).is_some() {
-                let links = self.links.values_mut();
-                links.for_each(|link| link.leave(now, prefix));
-            }
+            self.joined.remove(&prefix);
         }
+        self.settle_serving(now);
         self.handle_timeout(now);
     }
 }

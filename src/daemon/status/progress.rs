@@ -73,6 +73,9 @@ fn coming_on(daemon: &Daemon, prefix: Prefix) -> Vec<Value> {
         .map(|(id, link)| {
             let why = match link.member().phase() {
                 "listening" => "this host still listens",
+                _ if link.member().records().get(&prefix).is_none() => {
+                    "this host's certificate does not allow it"
+                }
                 _ => "its gate is still closed",
             };
             entry("join", &prefix, Some(daemon.kernel.name(id)), why)
