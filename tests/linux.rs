@@ -55,7 +55,7 @@ fn links_and_their_changes_are_seen() {
         assert!(a.up && a.ethernet && !a.loopback);
         assert_eq!(a.mtu, 1500);
         assert_ne!(a.mac, [0; 6]);
-        assert_eq!(a.ipv4(|_| true), Some([192, 0, 2, 1].into()));
+        assert_eq!(a.ipv4(None, |_| true), Some([192, 0, 2, 1].into()));
 
         sh("ip link set eth1 down");
         let gone = async {
@@ -78,7 +78,7 @@ fn links_and_their_changes_are_seen() {
             loop {
                 let links = netlink.links().await.unwrap();
                 let a = links.iter().find(|link| link.name == "eth0").unwrap();
-                if a.up && a.ipv6(|_| true) == Some("2001:db8::1".parse().unwrap()) {
+                if a.up && a.ipv6(None, |_| true) == Some("2001:db8::1".parse().unwrap()) {
                     break;
                 }
                 changes.next().await.unwrap();

@@ -360,16 +360,24 @@ fn arp_and_neighbour_discovery_are_hidden_as_told() {
         }
         anycast
     };
+    //= docs/spec/link.md#what-a-member-s-kernel-holds
+    //= type=test
+    //# A member's kernel MUST NOT answer ARP requests or neighbour solicitations for an address of the
+    //# class itself, whoever has configured it.
+    assert!(!answered(&wire));
+    sh("ip address add 198.18.0.1/32 dev eth0");
+    assert!(!answered(&wire));
+    // A daemon that starts again finds the links as they were.
+    drop(tables);
+    let mut tables = Tables::start(Class::default(), &[]).unwrap();
+    assert!(!answered(&wire));
+    // A link that is not ours hides what is served alone.
+    tables.detach(eth0).unwrap();
     assert!(answered(&wire));
     tables
         .hide(&prefixes(&["198.18.0.1/32", "198.18.0.0/24"]))
         .unwrap();
-    //= docs/spec/link.md#what-a-member-s-kernel-holds
-    //= type=test
-    //# A member's kernel MUST NOT answer ARP requests or neighbour solicitations for the address
-    //# itself.
     assert!(!answered(&wire));
-    // A daemon that starts again finds the links as they were, and what it holds hidden.
     drop(tables);
     let held = prefixes(&["198.18.0.1/32", "198.18.0.0/24"]);
     let mut tables = Tables::start(Class::default(), &held).unwrap();
@@ -378,6 +386,7 @@ fn arp_and_neighbour_discovery_are_hidden_as_told() {
     assert!(!answered(&wire));
     tables.show(&prefixes(&["198.18.0.1/32"])).unwrap();
     assert!(answered(&wire));
+    tables.attach(eth0, "eth0").unwrap();
 
     // The client: an entry follows an announcement, unless that is hidden.
     let entry = |address: &str| sh(&format!("ip neigh show {address} dev eth0"));

@@ -13,8 +13,9 @@ pub mod remote;
 pub mod routes;
 mod serving;
 mod start;
+mod troubles;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ use crate::linux::netlink::{Neighbour, Netlink};
 use crate::linux::nft::{self, Own, Tables, connections};
 use crate::linux::state::{Joined, StateDir};
 use crate::linux::sysctl;
+use crate::node::trouble::{Trouble, Troubles};
 use crate::node::{Event, LinkId, Route, Transmit};
 use crate::time::Instant;
 
@@ -81,6 +83,10 @@ pub struct Kernel {
     /// Next hops are of verified members only, and nobody may change their neighbour entries.
     verified: bool,
     frames: mpsc::Sender<Frame>,
+    /// Troubles of the whole host.
+    troubles: Troubles,
+    /// Anycast addresses on interfaces, not from hamp.
+    strays: BTreeSet<Trouble>,
     /// The addresses around this host.
     seen: around::Seen,
     /// When to sweep what a predecessor left and nobody confirmed.
@@ -183,6 +189,7 @@ impl Kernel {
 
     /// Renews what does not hang on the node's hellos, and sweeps once the recovery is over.
     pub async fn renew(&mut self, now: Instant) -> Result<(), Failure> {
+        self.tell_strays(now);
         if self.client {
             for attached in self.links.values() {
                 self.tables.lease_hiding(&attached.name, HIDDEN)?;

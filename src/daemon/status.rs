@@ -197,7 +197,9 @@ fn troubles(daemon: &Daemon, now: Instant) -> Vec<Value> {
         let troubles = link.troubles(now);
         troubles.map(move |(what, course)| trouble(now, Some(link_name), what, course))
     });
-    links.collect()
+    let host = daemon.kernel.troubles(now);
+    let host = host.map(|(what, course)| trouble(now, None, what, course));
+    links.chain(host).collect()
 }
 
 fn trouble(now: Instant, link: Option<&str>, trouble: &Trouble, course: &Course) -> Value {
@@ -208,6 +210,7 @@ fn trouble(now: Instant, link: Option<&str>, trouble: &Trouble, course: &Course)
         "member": trouble.member.map(|id| format!("{id:#}")),
         "mac": trouble.mac.as_ref().map(mac),
         "address": trouble.address,
+        "interface": trouble.interface.map(|name| name.to_string()),
         "reason": trouble.reason.map(Reason::as_str),
         "since_ms": millis(now.saturating_duration_since(course.since)),
         "last_ms": millis(now.saturating_duration_since(course.last)),

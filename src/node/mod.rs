@@ -34,7 +34,7 @@ use link::{Elsewhere, Host};
 pub use link::{Heard, Link};
 pub use remaining::Remaining;
 pub use serving::{JoinError, JoinOptions, LeaveError};
-pub use trouble::{Trouble, TroubleKind};
+pub use trouble::{Interface, Trouble, TroubleKind};
 
 /// What a node is.
 #[derive(Debug, Clone)]

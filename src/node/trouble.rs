@@ -37,6 +37,10 @@ pub enum TroubleKind {
     SkippedRecords,
     /// This host is to serve what its own certificate does not allow.
     NotCertified,
+    /// An anycast address is on an interface of this host, and hamp has not put it there.
+    StrayAddress,
+    /// The same, and this host's own packets may come from it.
+    StraySource,
 }
 
 impl TroubleKind {
@@ -50,6 +54,8 @@ impl TroubleKind {
             Self::ForeignClaim => "foreign_claim",
             Self::SkippedRecords => "skipped_records",
             Self::NotCertified => "not_certified",
+            Self::StrayAddress => "stray_address",
+            Self::StraySource => "stray_source",
         }
     }
 
@@ -63,6 +69,13 @@ impl TroubleKind {
             Self::ForeignClaim => "a host that is no member claims an anycast address",
             Self::SkippedRecords => "some of what a member serves is not taken in here",
             Self::NotCertified => "this host's certificate does not allow what it is to do",
+            Self::StrayAddress => {
+                "another tool has put an anycast address on an interface of this host"
+            }
+            Self::StraySource => {
+                "another tool has put an anycast address on an interface of this host, which may use it as \
+                 the source of its own packets"
+            }
         }
     }
 
@@ -83,6 +96,10 @@ impl TroubleKind {
                 "find the host by its link-layer address and give it another address, or keep the \
                  class out of what is assigned there (DHCP pools, templates)"
             }
+            Self::StrayAddress | Self::StraySource => {
+                "take it off there (ip address del), and out of that tool's configuration (keepalived, \
+                 NetworkManager, systemd-networkd, docker); hamp puts the addresses that it serves on lo"
+            }
         }
     }
 }
@@ -100,6 +117,37 @@ pub struct Trouble {
     pub address: Option<IpAddr>,
     /// Why something of it is refused.
     pub reason: Option<Reason>,
+    /// The interface that it is about, where it is not about a link.
+    pub interface: Option<Interface>,
+}
+
+/// An interface's name: at most 15 bytes (IFNAMSIZ).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Interface([u8; 15]);
+
+impl Interface {
+    /// The name; what is longer than a name can be is cut off.
+    pub fn new(name: &str) -> Self {
+        let mut bytes = [0; 15];
+        bytes
+            .iter_mut()
+            .zip(name.bytes())
+            .for_each(|(to, from)| *to = from);
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let length = self.0.iter().take_while(|byte| **byte != 0).count();
+        f.write_str(&String::from_utf8_lossy(&self.0[..length]))
+    }
+}
+
+impl fmt::Debug for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Interface({self})")
+    }
 }
 
 impl Trouble {
@@ -111,6 +159,7 @@ impl Trouble {
             mac: None,
             address: None,
             reason: None,
+            interface: None,
         }
     }
 }
@@ -130,6 +179,9 @@ impl fmt::Display for Trouble {
         }
         if let Some(address) = self.address {
             write!(f, ", address {address}")?;
+        }
+        if let Some(interface) = self.interface {
+            write!(f, ", interface {interface}")?;
         }
         if let Some(reason) = self.reason {
             write!(f, ", reason {}", reason.as_str())?;

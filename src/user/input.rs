@@ -101,8 +101,8 @@ impl Host {
             return;
         };
         //= docs/spec/link.md#what-a-member-s-kernel-holds
-        //# A member's kernel MUST NOT answer ARP requests or neighbour solicitations for the address
-        //# itself.
+        //# A member's kernel MUST NOT answer ARP requests or neighbour solicitations for an address of
+        //# the class itself, whoever has configured it.
         let own = |own: &crate::addr::Prefix| own.addr() == request.target;
         if !interface.unicast(class).any(own) {
             return;

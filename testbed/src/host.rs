@@ -167,8 +167,8 @@ fn found(name: &str) -> Result<(Child, File)> {
     Ok((first, netns))
 }
 
-/// Kernel defaults that interfaces made later inherit: addresses usable at once, nothing learned
-/// from routers.
+/// Kernel defaults that interfaces made later inherit: addresses usable at once (for a lab's cables
+/// as long as it is built), nothing learned from routers.
 fn defaults() -> Result<()> {
     for (key, value) in [
         ("ipv6/conf/default/accept_dad", "0"),

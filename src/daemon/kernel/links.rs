@@ -1,6 +1,6 @@
 //! Links: taps, groups, rules and routes follow what the kernel says of the interfaces.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::class::OnLink;
 use super::{Frame, HIDDEN, Held, Kernel};
-use crate::addr::Prefix;
+use crate::addr::{Class, Prefix};
 use crate::daemon::{Failure, exit};
 use crate::linux::groups::Groups;
 use crate::linux::netlink::Link;
@@ -51,6 +51,8 @@ impl Kernel {
     /// Asks the kernel for its links and follows them; what the node has to be told.
     pub async fn relink(&mut self) -> Result<Vec<(LinkId, Option<LinkState>)>, Failure> {
         let links = self.netlink.links().await?;
+        self.find_strays(&links);
+        let unnumbered = unnumbered(&links, &self.class);
         let wanted: Vec<&Link> = links
             .iter()
             .filter(|link| self.interfaces.contains(&link.name))
@@ -104,7 +106,7 @@ impl Kernel {
                 }
                 self.links.insert(id, attached);
             }
-            let state = self.state_of(link);
+            let state = self.state_of(link, unnumbered);
             let subnets = self.subnets_of(link);
             let Some(attached) = self.links.get_mut(&id) else {
                 continue;
@@ -164,8 +166,11 @@ impl Kernel {
     }
 
     /// What the node may know of a link: only one that is up and has an address.
-    fn state_of(&self, link: &Link) -> Option<LinkState> {
+    fn state_of(&self, link: &Link, unnumbered: Option<Ipv4Addr>) -> Option<LinkState> {
         let unicast = |address: IpAddr| !self.class.contains(address);
+        let attached = self.links.get(&LinkId(link.index));
+        let stated = attached.and_then(|attached| attached.state);
+        let ipv4 = link.ipv4(stated.and_then(|state| state.ipv4), unicast);
         let state = LinkState {
             //= docs/spec/membership.md#transport
             //# On a link without link-layer addresses a node MUST state and expect the one that is
@@ -174,8 +179,8 @@ impl Kernel {
                 Some(Layer::Ethernet) => link.mac,
                 _ => [0; 6],
             },
-            ipv4: link.ipv4(unicast),
-            ipv6: link.ipv6(unicast),
+            ipv4: ipv4.or(unnumbered),
+            ipv6: link.ipv6(stated.and_then(|state| state.ipv6), unicast),
             mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
         };
         let usable = link.up && (state.ipv4.is_some() || state.ipv6.is_some());
@@ -196,6 +201,12 @@ impl Kernel {
         let set = sysctl::set(&mut self.dir, &sysctl::arp_announce(name), "2");
         set.map_err(|error| Failure::io("kernel setting", &error))
     }
+}
+
+/// The address of a link that has none of its own: the host's, which is on lo then (RFC 1812 §2.2.7).
+fn unnumbered(links: &[Link], class: &Class) -> Option<Ipv4Addr> {
+    let lo = links.iter().find(|link| link.loopback)?;
+    lo.ipv4(None, |address| !class.contains(address))
 }
 
 /// How the packets of an interface are wrapped; `None`: in a way that hamp does not speak.

@@ -5,7 +5,7 @@
 //! carries traffic (the client's routes, neighbour entries and TCP rules) is adopted as stale and
 //! swept when it is not confirmed after one recovery period.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::mpsc;
 
@@ -18,6 +18,7 @@ use crate::linux::netlink::Netlink;
 use crate::linux::nft::{Own, Tables};
 use crate::linux::state::StateDir;
 use crate::linux::sysctl;
+use crate::node::trouble::Troubles;
 use crate::time::Instant;
 
 impl Kernel {
@@ -49,6 +50,8 @@ impl Kernel {
             router: config.router().cloned(),
             verified: false,
             frames,
+            troubles: Troubles::default(),
+            strays: BTreeSet::new(),
             seen: super::around::Seen::default(),
             sweep: None,
         })

@@ -3,24 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures_util::TryStreamExt;
-use rtnetlink::packet_route::address::{
-    AddressAttribute, AddressFlags, AddressMessage, AddressScope,
-};
+use rtnetlink::packet_route::address::AddressMessage;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 
+use super::choice::{Address, choose};
 use super::{Error, Netlink};
-use crate::addr::Prefix;
-
-/// A unicast address on an interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Address {
-    /// The address.
-    pub address: IpAddr,
-    /// What is reached from it without a router; at the other end of a point-to-point link, it.
-    pub subnet: Prefix,
-    /// It counts on other links too.
-    pub universal: bool,
-}
 
 /// An interface as the node needs to know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +28,7 @@ pub struct Link {
     pub ethernet: bool,
     /// There is just one other end.
     pub point_to_point: bool,
-    /// Unicast addresses that the kernel would use as a source, best first.
+    /// Its unicast addresses, but for those in duplicate detection; best first.
     pub addresses: Vec<Address>,
 }
 
@@ -70,22 +57,35 @@ impl Link {
         link
     }
 
-    /// The first IPv4 address that `wanted` accepts.
-    pub fn ipv4(&self, wanted: impl Fn(IpAddr) -> bool) -> Option<Ipv4Addr> {
-        let mut addresses = self.addresses.iter().map(|own| own.address);
-        addresses.find_map(|address| match address {
-            IpAddr::V4(own) if wanted(address) => Some(own),
+    /// The IPv4 address to state, out of those that `wanted` accepts, when `before` is stated now.
+    pub fn ipv4(
+        &self,
+        before: Option<Ipv4Addr>,
+        wanted: impl Fn(IpAddr) -> bool,
+    ) -> Option<Ipv4Addr> {
+        let wanted = |address: IpAddr| address.is_ipv4() && wanted(address);
+        match self.choose(before.map(IpAddr::V4), wanted) {
+            Some(IpAddr::V4(address)) => Some(address),
             _ => None,
-        })
+        }
     }
 
-    /// The first IPv6 address that `wanted` accepts; link-local ones come last.
-    pub fn ipv6(&self, wanted: impl Fn(IpAddr) -> bool) -> Option<Ipv6Addr> {
-        let mut addresses = self.addresses.iter().map(|own| own.address);
-        addresses.find_map(|address| match address {
-            IpAddr::V6(own) if wanted(address) => Some(own),
+    /// The IPv6 address to state, out of those that `wanted` accepts, when `before` is stated now.
+    pub fn ipv6(
+        &self,
+        before: Option<Ipv6Addr>,
+        wanted: impl Fn(IpAddr) -> bool,
+    ) -> Option<Ipv6Addr> {
+        let wanted = |address: IpAddr| address.is_ipv6() && wanted(address);
+        match self.choose(before.map(IpAddr::V6), wanted) {
+            Some(IpAddr::V6(address)) => Some(address),
             _ => None,
-        })
+        }
+    }
+
+    fn choose(&self, before: Option<IpAddr>, wanted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
+        let all = self.addresses.iter();
+        choose(all.filter(|known| wanted(known.address)), before)
     }
 }
 
@@ -101,19 +101,23 @@ impl Netlink {
             .await
             .map_err(|error| Error::new("list links", error))?;
         let mut links: Vec<Link> = messages.into_iter().map(Link::new).collect();
-        let mut addresses = self.addresses().await?;
-        // The kernel lists primary addresses first; stable, so that order stays within a rank.
-        addresses.sort_by_key(rank);
-        for message in addresses {
-            let Some(address) = usable(&message) else {
+        for message in self.addresses().await? {
+            let Some(address) = Address::read(&message) else {
                 continue;
             };
             if let Some(link) = links
                 .iter_mut()
                 .find(|link| link.index == message.header.index)
             {
+                let first = |known: &Address| known.address.is_ipv4();
+                let mut address = address;
+                address.source &= address.address.is_ipv6() || !link.addresses.iter().any(first);
                 link.addresses.push(address);
             }
+        }
+        for link in &mut links {
+            // The kernel lists primary addresses first, which stays so among equals.
+            link.addresses.sort_by_key(Address::order);
         }
         Ok(links)
     }
@@ -123,32 +127,4 @@ impl Netlink {
         let addresses = self.handle.address().get().execute().try_collect().await;
         addresses.map_err(|error| Error::new("list addresses", error))
     }
-}
-
-/// Global addresses before link-local ones.
-fn rank(message: &AddressMessage) -> u8 {
-    u8::from(message.header.scope != AddressScope::Universe)
-}
-
-/// The address, if it is this machine's own, not in duplicate detection and not deprecated.
-fn usable(message: &AddressMessage) -> Option<Address> {
-    let mut flags = AddressFlags::from_bits_retain(message.header.flags.bits().into());
-    let (mut local, mut address) = (None, None);
-    for attribute in &message.attributes {
-        match attribute {
-            AddressAttribute::Local(value) => local = Some(*value),
-            AddressAttribute::Address(value) => address = Some(*value),
-            AddressAttribute::Flags(value) => flags |= *value,
-            _ => {}
-        }
-    }
-    let out = AddressFlags::Tentative | AddressFlags::Dadfailed | AddressFlags::Deprecated;
-    let usable = !flags.intersects(out) || flags.contains(AddressFlags::Optimistic);
-    let own = local.or(address).filter(|_| usable)?;
-    let subnet = Prefix::new(address.unwrap_or(own), message.header.prefix_len).ok()?;
-    Some(Address {
-        address: own,
-        subnet: subnet.trunc(),
-        universal: message.header.scope == AddressScope::Universe,
-    })
 }

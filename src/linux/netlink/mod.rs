@@ -9,6 +9,7 @@
 mod addresses;
 mod around;
 mod bulk;
+mod choice;
 mod class;
 mod fib;
 mod foreign;
@@ -19,8 +20,9 @@ mod routes;
 
 pub use around::Around;
 pub use bulk::{Bulk, Refusal};
+pub use choice::Address;
 pub use foreign::Foreign;
-pub use links::{Address, Link};
+pub use links::Link;
 pub use neighbours::Neighbour;
 
 use std::io;

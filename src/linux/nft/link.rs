@@ -3,12 +3,13 @@
 //! Packet sockets bound to every protocol see a frame before these rules do, so the daemon still
 //! hears all of it.
 //!
-//! * **Member.** The kernel answers ARP for any address it has, on every link, and at once; who
-//!   answers for an anycast address is decided by rank. So requests for the addresses served
-//!   here are hidden, also while a daemon takes over from one that crashed, whose addresses are
-//!   still there. (For IPv6 the kernel answers only for addresses of the link itself.)
-//!   They are hidden on every other link too, in table `arp hamp_link`: such a link may be another
-//!   one of the same segment, and the kernel would answer there for the address on lo.
+//! * **Everybody.** The kernel answers ARP for any address it has, on every link, and at once, and
+//!   neighbour solicitations for those of the link; who answers for an anycast address is decided by
+//!   rank. So requests for the class are hidden on the links that hamp speaks on, whoever has put the
+//!   address where: hamp on lo, a daemon that crashed, or another tool on the interface itself.
+//!   On every other link what this host serves is hidden, in table `arp hamp_link`: such a link may be
+//!   another one of the same segment, and the kernel would answer there for the address on lo. (For
+//!   IPv6 it answers only for addresses of the link itself.)
 //! * **Client.** Neighbour entries for anycast addresses are installed by the daemon, from answers
 //!   that it has judged. So what states or asks with such an address is hidden from the kernel, as
 //!   a lease: without a daemon that renews it the host is a stock host again.
@@ -71,10 +72,7 @@ pub(super) fn end_entries(index: u32, interface: &str) -> String {
     )
 }
 
-/// Hides requests for the set's elements `prefixes` from the kernel (member).
-//= docs/spec/link.md#what-a-member-s-kernel-holds
-//# A member's kernel MUST NOT answer ARP requests or neighbour solicitations for the address
-//# itself.
+/// Hides requests for the set's elements `prefixes` on links that hamp does not speak on (member).
 pub(super) fn hide(prefixes: &[Prefix]) -> String {
     served("add", prefixes)
 }
@@ -86,9 +84,7 @@ pub(super) fn show(prefixes: &[Prefix]) -> String {
 
 fn served(what: &str, prefixes: &[Prefix]) -> String {
     match IPV4.elements(prefixes, "") {
-        Some(elements) => [TABLE, OTHER_LINKS]
-            .map(|table| format!("{what} element {table} served4 {{ {elements} }}\n"))
-            .concat(),
+        Some(elements) => format!("{what} element {OTHER_LINKS} served4 {{ {elements} }}\n"),
         None => String::new(),
     }
 }
@@ -105,7 +101,10 @@ pub(super) fn lease_hiding(interface: &str, lasts: Duration) -> String {
 }
 
 /// Loads the table without any link, or replaces its rules and keeps the links that it has;
-/// requests for `hidden` and for nothing else are hidden from then on.
+/// elsewhere requests for `hidden` and for nothing else are hidden from then on.
+//= docs/spec/link.md#what-a-member-s-kernel-holds
+//# A member's kernel MUST NOT answer ARP requests or neighbour solicitations for an address of the
+//# class itself, whoever has configured it.
 pub fn text(class: &Class, hidden: &[Prefix]) -> String {
     let (mut rules, mut probes) = (String::new(), String::new());
     for prefix in class.prefixes() {
@@ -114,6 +113,10 @@ pub fn text(class: &Class, hidden: &[Prefix]) -> String {
                 |what| format!("counter name claim_hidden drop comment \"{what} in {prefix}\"");
             let source = format!("ip6 saddr {net} ");
             let target = nd_target(net.network(), net.prefix_len());
+            rules += &format!(
+                "\t\ticmpv6 type nd-neighbor-solicit {target}counter name request_hidden drop \
+                 comment \"target in {prefix}\"\n"
+            );
             rules += &format!("\t\tiifname @managed {source}{}\n", of("source"));
             rules += &format!("\t\tiifname @managed {target}{}\n", of("target"));
             probes += &format!(
@@ -133,19 +136,20 @@ flush chain {TABLE} own_probes
 table {TABLE} {{
 	comment "hamp: what a link's ARP and neighbour discovery keep from the kernel"
 
-	counter request_hidden {{ comment "ARP requests for an address that this host serves"; }}
+	counter request_hidden {{ comment "requests for an anycast address"; }}
 	counter claim_hidden {{ comment "ARP and neighbour discovery of an anycast address"; }}
 	counter probe_kept {{ comment "this host's own probes for an anycast address"; }}
 
 	set class4 {{ type ipv4_addr; flags interval; auto-merge; comment "anycast addresses"; }}
-	set served4 {{ type ipv4_addr; flags interval; comment "addresses that this host serves"; }}
 	set managed {{
 		type ifname; flags timeout;
 		comment "links whose anycast neighbours the daemon manages: leases";
 	}}
 
+	# An announcement is a request whose sender is its target: a stock host hears it.
 	chain hide_arp {{
-		arp operation request arp daddr ip @served4 counter name request_hidden drop
+		arp operation request arp daddr ip @class4 arp saddr ip != @class4 \
+			counter name request_hidden drop
 		iifname @managed arp saddr ip @class4 counter name claim_hidden drop
 	}}
 	# The target of a solicitation or advertisement begins at bit 64 of the ICMPv6 message.
@@ -171,7 +175,6 @@ table {OTHER_LINKS} {{
 	}}
 }}
 flush set {OTHER_LINKS} served4
-flush set {TABLE} served4
 "#
     );
     text += &hide(hidden);

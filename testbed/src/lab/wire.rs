@@ -97,13 +97,26 @@ impl Lab {
         let all: Vec<_> = hosts.iter().zip(&inner).collect();
         all.chunks(BATCHES).try_for_each(configure)?;
         took.addresses = began.elapsed() - took.links;
-        for host in hosts.iter() {
+        for (host, node) in hosts.iter().zip(&topology.nodes) {
             let all: Vec<_> = host.interfaces.iter().map(|i| i.name.as_str()).collect();
             carries(host, &all)?;
+            if node.kind != Kind::Switch {
+                all.iter()
+                    .try_for_each(|name| detects_duplicates(host, name))?;
+            }
         }
         took.carrier = began.elapsed() - took.links - took.addresses;
         Ok(())
     }
+}
+
+/// Has the kernel look for duplicates of addresses that are put on an interface from now on, as it
+/// does outside labs; the lab's own are there already, at once.
+fn detects_duplicates(host: &Host, interface: &str) -> Result<()> {
+    for setting in ["accept_dad", "dad_transmits"] {
+        host.sysctl(&format!("ipv6/conf/{interface}/{setting}"), "1")?;
+    }
+    Ok(())
 }
 
 /// Runs each host's lines in it, all side by side.

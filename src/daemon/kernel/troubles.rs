@@ -1,0 +1,72 @@
+//! What this host's own kernel, and other tools on it, do to the class: told as links' troubles are.
+//!
+//! An anycast address that another tool has put on an interface (by hand, by a crash of keepalived,
+//! by a manager's profile) is one of those. The rules of the links keep the kernel from answering for
+//! it beside the ranks; that somebody should take it off is for people to know.
+
+use std::collections::BTreeSet;
+
+use super::Kernel;
+use crate::linux::netlink::Link;
+use crate::node::trouble::{Course, Interface, Trouble, TroubleKind};
+use crate::time::Instant;
+
+impl Kernel {
+    /// Notes a trouble of the whole host; people are told when it begins, and once a minute while it
+    /// goes on.
+    pub(super) fn trouble(&mut self, now: Instant, trouble: Trouble) {
+        if self.troubles.note(now, trouble) {
+            let kind = trouble.kind.as_str();
+            tracing::warn!(kind, "{trouble}");
+        }
+    }
+
+    /// The troubles of the whole host.
+    pub fn troubles(&self, now: Instant) -> impl Iterator<Item = (&Trouble, &Course)> {
+        self.troubles.current(now)
+    }
+
+    //= docs/spec/link.md#what-a-member-s-kernel-holds
+    //# An address of the class that another tool has put on an interface of the host MUST be told to
+    //# people with the interface's name.
+    /// Looks for anycast addresses on interfaces that hamp has not put there.
+    pub(super) fn find_strays(&mut self, links: &[Link]) {
+        let strays: BTreeSet<Trouble> =
+            links.iter().flat_map(|link| self.strays_of(link)).collect();
+        let gone: Vec<_> = self.strays.difference(&strays).copied().collect();
+        self.troubles.end(|trouble| gone.contains(trouble));
+        self.strays = strays;
+    }
+
+    fn strays_of(&self, link: &Link) -> Vec<Trouble> {
+        let on_lo = link.loopback;
+        let held = |address| self.held.keys().any(|prefix| prefix.contains(&address));
+        let saved = &self.dir.state.prefixes;
+        let left = |address| saved.iter().any(|prefix| prefix.contains(&address));
+        let strays = link.addresses.iter().filter(|known| {
+            let address = known.address;
+            let own = on_lo && (known.ours || held(address) || left(address));
+            self.class.contains(address) && !own
+        });
+        let interface = Some(Interface::new(&link.name));
+        let troubles = strays.map(|known| {
+            let kind = match known.source {
+                true => TroubleKind::StraySource,
+                false => TroubleKind::StrayAddress,
+            };
+            Trouble {
+                address: Some(known.address),
+                interface,
+                ..Trouble::new(kind)
+            }
+        });
+        troubles.collect()
+    }
+
+    /// Tells of the strays that are there.
+    pub(super) fn tell_strays(&mut self, now: Instant) {
+        for trouble in self.strays.clone() {
+            self.trouble(now, trouble);
+        }
+    }
+}
