@@ -6,7 +6,8 @@ use super::kernel::routes;
 use super::{Failure, control, exit};
 use crate::linux::netlink::Netlink;
 use crate::linux::nft;
-use crate::linux::state::{StateDir, only_one};
+use crate::linux::place::Place;
+use crate::linux::state::StateDir;
 use crate::linux::{checks, sysctl};
 
 /// Removes rules, addresses, routes and neighbour entries of ours and puts settings back, also
@@ -19,7 +20,7 @@ pub fn clean(control: &str) -> Result<Value, Failure> {
     let lock = dir
         .lock()
         .map_err(|error| Failure::io("state directory", &error))?;
-    let place = only_one().map_err(|error| Failure::io("the daemon's place", &error))?;
+    let place = Place::take(&dir).map_err(|error| Failure::io("the daemon's place", &error))?;
     let alive = lock.is_none()
         || place.is_none()
         || control::ask(control, &control::Request::Members).is_ok();

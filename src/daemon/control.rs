@@ -1,15 +1,20 @@
 //! The control socket: a line of JSON asks, a line of JSON answers.
 //!
 //! The default is the abstract socket `@hamp`, which the kernel scopes to the network namespace: a
-//! command finds the daemon of the namespace it runs in. [`access`] says who may do what. Lines, connections and waiting are bounded, so no peer holds the daemon up.
+//! command finds the daemon of the namespace it runs in. [`access`] says who may do what. Lines,
+//! connections and waiting are bounded, so no peer holds the daemon up.
+//!
+//! Any user of the host can take an abstract name first. A daemon that finds a stranger there listens
+//! in a directory of its own instead, where commands look too ([`ask`]).
 
 mod access;
+mod ask;
+mod listen;
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Write};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{self as std_unix, SocketAddr};
-use std::path::{Path, PathBuf};
+pub use ask::ask;
+pub use listen::{Listener, running};
+
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +26,7 @@ use tokio::sync::{Semaphore, TryAcquireError, mpsc, oneshot};
 
 pub use access::{Asker, group};
 
-use super::config::{FILE, MemberScope, TrustMode};
+use super::config::{MemberScope, TrustMode};
 use super::{Failure, exit};
 use crate::addr::Prefix;
 
@@ -33,6 +38,8 @@ const CONNECTIONS: usize = 16;
 const FOREIGN_CONNECTIONS: usize = 4;
 /// How long a connection may take over its request, and the daemon over its answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The file name of the socket of a daemon whose name a stranger has.
+const PRIVATE: &str = "control";
 
 /// What can be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,92 +137,6 @@ pub fn refusal(failure: &Failure) -> Value {
         "error": failure.message,
         "remedy": failure.remedy,
     })
-}
-
-/// The listening side. A socket with a path is removed when this is dropped.
-#[derive(Debug)]
-pub struct Listener {
-    name: String,
-    path: Option<PathBuf>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Listener {
-    /// Listens on `@NAME` or a path and sends what is asked to `calls`; members of `group` may ask.
-    /// Errors: another daemon listens there.
-    pub fn start(
-        name: &str,
-        group: Option<u32>,
-        calls: mpsc::Sender<Call>,
-    ) -> Result<Self, Failure> {
-        let failed = |error: io::Error| Failure::io(&format!("control socket {name}"), &error);
-        let address = address(name).map_err(failed)?;
-        let path = address.as_pathname().map(Path::to_owned);
-        let listener = match std_unix::UnixListener::bind_addr(&address) {
-            Err(error) if error.kind() == ErrorKind::AddrInUse => {
-                if path.is_none() || std_unix::UnixStream::connect_addr(&address).is_ok() {
-                    return Err(running(name));
-                }
-                // Nobody listens: left by a daemon that was killed, unless it is no socket at all.
-                let left = |path: &Path| {
-                    path.symlink_metadata()
-                        .is_ok_and(|about| about.file_type().is_socket())
-                };
-                if !path.as_deref().is_some_and(left) {
-                    let message = format!("control socket {name}: another file is there");
-                    return Err(Failure::new(exit::FAILED, message)
-                        .with_remedy("name another path, or @NAME"));
-                }
-                path.iter()
-                    .try_for_each(std::fs::remove_file)
-                    .map_err(failed)?;
-                std_unix::UnixListener::bind_addr(&address)
-            }
-            bound => bound,
-        }
-        .map_err(failed)?;
-        if let (Some(path), Some(group)) = (&path, group)
-            && let Err(failure) = access::open_to(path, group)
-        {
-            let _ = std::fs::remove_file(path);
-            return Err(failure);
-        }
-        listener.set_nonblocking(true).map_err(failed)?;
-        let listener = UnixListener::from_std(listener).map_err(failed)?;
-        let task = tokio::spawn(accept(listener, group, calls));
-        Ok(Self {
-            name: name.to_owned(),
-            path,
-            task,
-        })
-    }
-
-    /// `@NAME` or the path.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.task.abort();
-        if let Some(path) = &self.path {
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
-
-/// What is said when a daemon runs already.
-pub fn running(name: &str) -> Failure {
-    let message = format!("another hamp daemon runs in this network namespace (control {name})");
-    Failure::new(exit::FAILED, message).with_remedy("hamp status, or stop that one first")
-}
-
-fn address(name: &str) -> io::Result<SocketAddr> {
-    match name.strip_prefix('@') {
-        Some(name) => SocketAddr::from_abstract_name(name),
-        None => SocketAddr::from_pathname(name),
-    }
 }
 
 async fn accept(listener: UnixListener, group: Option<u32>, calls: mpsc::Sender<Call>) {
@@ -316,46 +237,6 @@ async fn ask_node(request: Request, asker: Asker, calls: &mpsc::Sender<Call>) ->
         return gone();
     }
     answered.await.unwrap_or_else(|_| gone())
-}
-
-/// Asks the daemon that listens on `name`. Errors: none does, or it refuses.
-pub fn ask(name: &str, request: &Request) -> Result<Value, Failure> {
-    let failed = |error: &io::Error| match error.kind() {
-        ErrorKind::ConnectionRefused | ErrorKind::NotFound => {
-            let message = format!("no hamp daemon runs in this network namespace (control {name})");
-            Failure::new(exit::FAILED, message).with_remedy(format!(
-                "hamp run --config {FILE}, or name its socket with --control"
-            ))
-        }
-        ErrorKind::WouldBlock => Failure::new(exit::FAILED, "the daemon does not answer")
-            .with_remedy("hamp clean, after stopping it"),
-        _ => Failure::io(&format!("control socket {name}"), error),
-    };
-    let exchange = || -> io::Result<String> {
-        let mut stream = std_unix::UnixStream::connect_addr(&address(name)?)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let mut line = serde_json::to_string(request)?;
-        line.push('\n');
-        stream.write_all(line.as_bytes())?;
-        let mut answer = String::new();
-        BufReader::new(stream).read_line(&mut answer)?;
-        Ok(answer)
-    };
-    let answer = exchange().map_err(|error| failed(&error))?;
-    let answer: Value = serde_json::from_str(&answer)
-        .map_err(|_| Failure::new(exit::FAILED, "the daemon ended before it answered"))?;
-    if answer["schema"] != "hamp.error/1" {
-        return Ok(answer);
-    }
-    let code = answer["exit"]
-        .as_u64()
-        .and_then(|code| u8::try_from(code).ok());
-    Err(Failure {
-        code: code.unwrap_or(exit::FAILED),
-        message: answer["error"].as_str().unwrap_or("refused").to_owned(),
-        remedy: answer["remedy"].as_str().map(str::to_owned),
-    })
 }
 
 #[cfg(test)]

@@ -27,7 +27,8 @@ use super::{Failure, clock, exit, log, notify};
 use crate::addr::Prefix;
 use crate::linux::checks;
 use crate::linux::netlink::Changes;
-use crate::linux::state::{self, StateDir};
+use crate::linux::place::Place;
+use crate::linux::state::StateDir;
 use crate::linux::sysctl;
 use crate::node::{Event, Node, Router};
 use crate::proto::trust::Mode;
@@ -69,22 +70,31 @@ async fn drive(
     keyring: &Keyring,
     options: &Options,
 ) -> Result<(), Failure> {
-    let dir = StateDir::open(config.node.state.as_deref()).map_err(|error| {
-        Failure::io("state directory", &error).with_remedy("set HAMP_STATE to a directory of yours")
-    })?;
+    let dir = StateDir::open(config.node.state.as_deref()).unwrap_or_else(|error| {
+        tracing::warn!(
+            %error,
+            "no state directory: what this daemon changes is not put back after a crash; \
+             set HAMP_STATE to a directory of yours"
+        );
+        StateDir::in_memory()
+    });
     let control = options
         .control
         .clone()
         .unwrap_or_else(|| config.node.control.clone());
-    // Held until the end of this function, or of this process.
+    // Both are held until the end of this function, or of this process.
     let lock = dir
         .lock()
         .map_err(|error| Failure::io("state directory", &error))?;
     let _lock = lock.ok_or_else(|| control::running(&control))?;
-    let place = state::only_one().map_err(|error| Failure::io("the daemon's place", &error))?;
-    let _place = place.ok_or_else(|| control::running(&control))?;
+    let place = Place::take(&dir).map_err(|error| Failure::io("the daemon's place", &error))?;
+    let place = place.ok_or_else(|| control::running(&control))?;
+    if let Some(stranger) = &place.stranger {
+        tracing::warn!("the name @hamp-daemon is held by {stranger}, which is no hamp daemon");
+    }
     let (calls, called) = mpsc::channel(CALLS);
-    let listener = Listener::start(&control, config.group(file)?, calls)?;
+    let group = config.group(file)?;
+    let listener = Listener::start(&control, place.usual(&dir), group, calls)?;
     let (frames, seen) = mpsc::channel(FRAMES);
     let now = clock::now();
     let node = start::node(now, &config, keyring, dir.state.drained.is_some())?;

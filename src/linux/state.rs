@@ -11,10 +11,9 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::mem::size_of;
 use std::os::fd::AsRawFd;
-use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc;
 use serde::{Deserialize, Serialize};
@@ -59,22 +58,22 @@ pub struct Joined {
     pub scope: u8,
 }
 
-/// Takes the one place for a daemon in this thread's network namespace, whatever state directory and
-/// control socket it has been given: two would take each other's rules away. Held until dropped.
-/// `None`: another process has it.
-pub fn only_one() -> io::Result<Option<UnixDatagram>> {
-    let place = SocketAddr::from_abstract_name("hamp-daemon")?;
-    match UnixDatagram::bind_addr(&place) {
-        Ok(held) => Ok(Some(held)),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
-        Err(error) => Err(error),
-    }
+/// A state directory's lock, until this is dropped; nothing where there is no directory.
+#[derive(Debug)]
+pub struct Lock {
+    _file: Option<File>,
 }
+
+/// Where state is kept, unless another place is named: below a directory that is root's alone.
+pub const USUAL: &str = "/run/hamp";
 
 /// The state directory of this network namespace.
 #[derive(Debug)]
 pub struct StateDir {
+    /// Empty where there is none.
     path: PathBuf,
+    /// The last attempt to save failed.
+    unsaved: AtomicBool,
     /// What the file says; write with [`StateDir::save`].
     pub state: State,
 }
@@ -83,9 +82,8 @@ impl StateDir {
     /// Opens, and creates if need be, the state directory below `base` (`None`: the usual places),
     /// and reads the state in it; what cannot be read counts as empty.
     pub fn open(base: Option<&Path>) -> io::Result<Self> {
-        let namespace = fs::metadata("/proc/thread-self/ns/net")?.ino().to_string();
         let netns_cookie = cookie()?;
-        let path = create(base, &namespace)?;
+        let path = create(base)?;
         let empty = State {
             netns_cookie,
             ..State::default()
@@ -95,32 +93,62 @@ impl StateDir {
             .and_then(|bytes| serde_json::from_slice::<State>(&bytes).ok())
             .filter(|state| state.netns_cookie == netns_cookie)
             .unwrap_or(empty);
-        Ok(Self { path, state })
+        let unsaved = AtomicBool::new(false);
+        Ok(Self {
+            path,
+            unsaved,
+            state,
+        })
     }
 
-    /// The directory.
+    /// What stands for a state directory where none can be had: it is forgotten with the process.
+    pub fn in_memory() -> Self {
+        Self {
+            path: PathBuf::new(),
+            unsaved: AtomicBool::new(false),
+            state: State::default(),
+        }
+    }
+
+    /// The directory; empty where there is none.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Replaces the file by the state in memory.
+    /// Replaces the file by the state in memory. That a disk is full, or has become read-only, is
+    /// told once, and keeps nobody from anything else.
     pub fn save(&self) -> io::Result<()> {
+        if self.path.as_os_str().is_empty() {
+            return Ok(());
+        }
         let bytes = serde_json::to_vec_pretty(&self.state).map_err(io::Error::other)?;
         let new = self.path.join("state.json.new");
-        fs::write(&new, bytes)?;
-        fs::rename(new, self.path.join("state.json"))
+        let saved =
+            fs::write(&new, bytes).and_then(|()| fs::rename(new, self.path.join("state.json")));
+        let told = self.unsaved.swap(saved.is_err(), Ordering::Relaxed);
+        if let (Err(error), false) = (saved, told) {
+            let path = self.path.display();
+            tracing::warn!(
+                "state not saved in {path}: {error}; what this daemon changes is not put back \
+                 after a crash"
+            );
+        }
+        Ok(())
     }
 
     /// Takes the lock that a living daemon holds until it ends, however it ends. `None`: another
     /// process has it.
-    pub fn lock(&self) -> io::Result<Option<File>> {
+    pub fn lock(&self) -> io::Result<Option<Lock>> {
+        if self.path.as_os_str().is_empty() {
+            return Ok(Some(Lock { _file: None }));
+        }
         let file = File::options()
             .create(true)
             .truncate(false)
             .write(true)
             .open(self.path.join("lock"))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
+            Ok(()) => Ok(Some(Lock { _file: Some(file) })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
@@ -134,7 +162,8 @@ impl StateDir {
             drained,
             ..
         } = &self.state;
-        if sysctls.is_empty() && prefixes.is_empty() && drained.is_none() {
+        let unused = sysctls.is_empty() && prefixes.is_empty() && drained.is_none();
+        if unused && !self.path.as_os_str().is_empty() {
             // Best effort: what stays is a few bytes that the next start reads as empty.
             for name in ["state.json", "state.json.new", "lock"] {
                 let _ = fs::remove_file(self.path.join(name));
@@ -144,7 +173,9 @@ impl StateDir {
     }
 }
 
-fn create(base: Option<&Path>, namespace: &str) -> io::Result<PathBuf> {
+/// The directories that may be the state directory of this network namespace, best first.
+pub fn candidates(base: Option<&Path>) -> io::Result<Vec<PathBuf>> {
+    let namespace = fs::metadata("/proc/thread-self/ns/net")?.ino().to_string();
     let environment = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let chosen = base
         .map(Path::to_owned)
@@ -153,15 +184,18 @@ fn create(base: Option<&Path>, namespace: &str) -> io::Result<PathBuf> {
         Some(base) => vec![base],
         None => {
             let own = environment("XDG_RUNTIME_DIR").map(|base| base.join("hamp"));
-            [Some(PathBuf::from("/run/hamp")), own]
+            [Some(PathBuf::from(USUAL)), own]
                 .into_iter()
                 .flatten()
                 .collect()
         }
     };
+    Ok(bases.iter().map(|base| base.join(&namespace)).collect())
+}
+
+fn create(base: Option<&Path>) -> io::Result<PathBuf> {
     let mut refused = io::Error::from(io::ErrorKind::NotFound);
-    for base in bases {
-        let path = base.join(namespace);
+    for path in candidates(base)? {
         match fs::create_dir_all(&path).and_then(|()| writable(&path)) {
             Ok(()) => return Ok(path),
             Err(error) => {

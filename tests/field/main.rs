@@ -5,6 +5,7 @@ mod client_routes;
 #[path = "../netns/daemon.rs"]
 mod common;
 mod operator;
+mod squatted;
 mod support;
 
 use std::process::ExitCode;
@@ -14,6 +15,7 @@ fn main() -> ExitCode {
     let all = [
         client_routes::TESTS, //
         operator::TESTS,      //
+        squatted::TESTS,      //
     ];
     testbed::harness::main(&all.concat())
 }

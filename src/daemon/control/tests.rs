@@ -1,3 +1,9 @@
+use std::io::{BufRead, BufReader, Write};
+
+use std::os::unix::net as std_unix;
+use std::path::Path;
+
+use super::listen::address;
 use super::*;
 
 /// A listener whose node answers every request with its own name.
@@ -8,7 +14,7 @@ async fn with_listener(name: &str) -> Listener {
             let _ = call.answer.send(json!({ "asked": call.request }));
         }
     });
-    Listener::start(name, None, calls).unwrap()
+    Listener::start(name, Path::new(""), None, calls).unwrap()
 }
 
 fn name(test: &str) -> String {
@@ -63,15 +69,16 @@ async fn requests_are_answered_and_bad_ones_refused() {
 async fn a_second_listener_is_refused_and_a_stale_path_is_taken_over() {
     let name = name("second");
     let _first = with_listener(&name).await;
+    let nowhere = Path::new("");
     let (calls, _) = mpsc::channel(1);
-    let refused = Listener::start(&name, None, calls.clone()).unwrap_err();
+    let refused = Listener::start(&name, nowhere, None, calls.clone()).unwrap_err();
     assert!(refused.message.contains("another hamp daemon"), "{refused}");
 
     let path = std::env::temp_dir().join(format!("hamp-control-{}", std::process::id()));
     let text = path.to_str().unwrap();
     drop(std_unix::UnixListener::bind(&path).unwrap());
-    let listener = Listener::start(text, None, calls.clone()).unwrap();
-    assert!(Listener::start(text, None, calls).is_err());
+    let listener = Listener::start(text, nowhere, None, calls.clone()).unwrap();
+    assert!(Listener::start(text, nowhere, None, calls).is_err());
     drop(listener);
     assert!(!path.exists());
 }
@@ -81,7 +88,7 @@ async fn a_file_where_the_socket_should_be_is_left_alone() {
     let path = std::env::temp_dir().join(format!("hamp-no-socket-{}", std::process::id()));
     std::fs::write(&path, "precious").unwrap();
     let (calls, _) = mpsc::channel(1);
-    let refused = Listener::start(path.to_str().unwrap(), None, calls).unwrap_err();
+    let refused = Listener::start(path.to_str().unwrap(), Path::new(""), None, calls).unwrap_err();
     assert!(
         refused.message.contains("another file is there"),
         "{refused}"
