@@ -14,6 +14,7 @@ pub mod routes;
 mod serving;
 mod start;
 mod troubles;
+mod verified;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -82,6 +83,8 @@ pub struct Kernel {
     router: Option<Router>,
     /// Next hops are of verified members only, and nobody may change their neighbour entries.
     verified: bool,
+    /// Who counts on each link, where that is so.
+    believed: verified::Believed,
     frames: mpsc::Sender<Frame>,
     /// Troubles of the whole host.
     troubles: Troubles,
@@ -107,6 +110,10 @@ impl Kernel {
             }
             Event::Member { link, .. } => {
                 self.doubt_members(*link);
+                Ok(())
+            }
+            Event::Verified { link, verified } => {
+                self.believe(*link, verified);
                 Ok(())
             }
             Event::Route {
@@ -195,6 +202,9 @@ impl Kernel {
                 self.tables.lease_hiding(&attached.name, HIDDEN)?;
             }
         }
+        if self.verified {
+            self.lease_verified()?;
+        }
         // A share each time: with thousands of them the node's hellos must not wait for all.
         let share = self.held.len() / 3 + 1;
         let due = self
@@ -207,6 +217,7 @@ impl Kernel {
         }
         if self.sweep.is_some_and(|at| at <= now) {
             self.sweep = None;
+            self.doubt_verified();
             self.sweep_unconfirmed().await?;
         }
         Ok(())

@@ -389,7 +389,7 @@ impl Daemon {
     async fn drain(&mut self, now: Instant) -> Result<(), Failure> {
         if self
             .kernel
-            .set_verified(self.node.trust().mode() == Mode::Enforce)
+            .set_verified(self.node.trust().mode() == Mode::Enforce)?
         {
             self.tell_routes();
         }
@@ -405,6 +405,7 @@ impl Daemon {
         for (id, link) in self.node.links() {
             self.kernel.follow_class(id, link);
         }
+        self.kernel.commit_verified()?;
         self.kernel.close_gates()?;
         self.kernel.commit_routes();
         while let Some(transmit) = self.node.poll_transmit() {

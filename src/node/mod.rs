@@ -31,7 +31,7 @@ use crate::time::{Duration, Instant};
 use crate::wire::frame::Mac;
 use crate::wire::{MemberId, Name, Scope};
 use link::{Elsewhere, Host};
-pub use link::{Heard, Link};
+pub use link::{Heard, Link, Verified, VerifiedHost};
 pub use remaining::Remaining;
 pub use serving::{JoinError, JoinOptions, LeaveError};
 pub use trouble::{Interface, Trouble, TroubleKind};
@@ -147,10 +147,18 @@ pub enum Event {
     Neighbour {
         /// Where.
         link: LinkId,
-        /// An anycast address.
+        /// An anycast address, or a verified member's own.
         address: core::net::IpAddr,
         /// Its link-layer address.
         mac: Option<Mac>,
+    },
+    /// Who counts on `link` in enforce mode, from now on: whoever else speaks for one of these
+    /// addresses is not believed. Empty in the other modes.
+    Verified {
+        /// Where.
+        link: LinkId,
+        /// Who.
+        verified: Arc<Verified>,
     },
     /// Something became of another member.
     Member {

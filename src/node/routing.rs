@@ -49,9 +49,15 @@ impl Node {
         if let Some(link) = self.links.get_mut(&id) {
             while let Some(notice) = link.poll_notice() {
                 match notice {
-                    Notice::Peer(member) => {
-                        router.handle_peer(id, member, link.view().get(member));
-                    }
+                    //= docs/spec/trust.md#pins
+                    //# In enforce mode, a router MUST NOT use a member as a next hop before its
+                    //# addresses are proved, nor while one of them is contested.
+                    Notice::Peer(member) => match link.may_be_hop(member) {
+                        Some(true) => router.handle_peer(id, member, link.view().get(member)),
+                        Some(false) => router.handle_peer(id, member, None),
+                        // It is told again when it is known; until then it is where it was.
+                        None => {}
+                    },
                     Notice::Cleared => router.clear_link(id),
                     Notice::Doubted => {
                         router.doubt_link(id);

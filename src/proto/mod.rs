@@ -16,6 +16,7 @@ pub mod chain;
 pub mod election;
 pub mod member;
 pub mod ownership;
+pub mod pin;
 pub mod random;
 pub mod reason;
 pub mod rebind;

@@ -43,6 +43,8 @@ What {
     Answer = "answer",
     /// A takeover that is announced.
     Announcement = "announcement",
+    /// A request for a member's own address, to prove that it is its own.
+    Proof = "proof",
     /// An address defended against a stranger that claims it.
     Defence = "defence",
 }

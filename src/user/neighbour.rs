@@ -267,9 +267,13 @@ impl Neighbours {
     }
 
     fn is_managed(&self, now: Instant, address: IpAddr) -> bool {
+        if self.released.is_some_and(|at| at <= now) {
+            return false;
+        }
         let managed = self.managed.as_ref();
-        let managed = managed.filter(|_| self.released.is_none_or(|at| now < at));
-        managed.is_some_and(|class| class.contains(address))
+        // A verified member's own address is the node's too, once it has said where that is.
+        let pinned = self.entries.get(&address).is_some_and(Entry::is_managed);
+        pinned || managed.is_some_and(|class| class.contains(address))
     }
 
     fn reachable(&mut self, now: Instant) -> State {

@@ -130,7 +130,8 @@ impl Host {
             | Event::Forwarder { .. }
             | Event::Recovered
             | Event::Refused { .. }
-            | Event::Trouble { .. } => {}
+            | Event::Trouble { .. }
+            | Event::Verified { .. } => {}
         }
     }
 

@@ -7,6 +7,7 @@ mod common;
 mod operator;
 mod squatted;
 mod support;
+mod trusted_addresses;
 
 use std::process::ExitCode;
 
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
         client_routes::TESTS, //
         operator::TESTS,      //
         squatted::TESTS,      //
+        trusted_addresses::TESTS,
     ];
     testbed::harness::main(&all.concat())
 }

@@ -86,8 +86,12 @@ impl Kernel {
 
     /// Whether members are verified before they count, from now on; whether that is news, and all
     /// routes are to be told again.
-    pub fn set_verified(&mut self, verified: bool) -> bool {
-        std::mem::replace(&mut self.verified, verified) != verified
+    pub fn set_verified(&mut self, verified: bool) -> Result<bool, Failure> {
+        let news = std::mem::replace(&mut self.verified, verified) != verified;
+        if news {
+            self.lease_verified()?;
+        }
+        Ok(news)
     }
 
     /// How routes with several hops are in the kernel, and how they stand; `None`: this is no router.

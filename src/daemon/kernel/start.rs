@@ -49,6 +49,7 @@ impl Kernel {
             routes: None,
             router: config.router().cloned(),
             verified: false,
+            believed: super::verified::Believed::default(),
             frames,
             troubles: Troubles::default(),
             strays: BTreeSet::new(),

@@ -63,7 +63,9 @@ impl Daemon {
                 let kind = trouble.kind.as_str();
                 tracing::warn!(link = self.kernel.name(*link), kind, "{trouble}");
             }
-            Event::Lease { .. } | Event::Neighbour { .. } => tracing::trace!(?event),
+            Event::Lease { .. } | Event::Neighbour { .. } | Event::Verified { .. } => {
+                tracing::trace!(?event);
+            }
             Event::Serve { .. } | Event::Withdraw { .. } => tracing::debug!(?event),
         }
     }

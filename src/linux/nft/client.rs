@@ -257,6 +257,7 @@ fn in_chains(f: &Family, from_class: &str) -> String {
 		socket wildcard 0 goto other{n} comment "matches another connection fully: not ours"
 		{key} @peer{n} goto late{n}
 		tcp flags & (syn|ack) == (syn|ack) goto offer{n}
+		tcp flags & (rst|ack) == (rst|ack) {key} @owner{n} jump verified{n}
 		tcp flags & (rst|ack) == (rst|ack) {ip} saddr set {key} map @owner{n} \
 			counter name refused accept
 	}}
@@ -264,13 +265,13 @@ fn in_chains(f: &Family, from_class: &str) -> String {
 		delete @from{n} {{ {ends} }}
 		accept
 	}}
-	# Every SYN-ACK that may answer a SYN of ours comes through here, as it arrived, before it is
-	# taken for an answer: trust drops those of hosts that are no members.
+	# Every SYN-ACK or RST that may answer a SYN of ours comes through here, as it arrived, before it
+	# is taken for an answer: trust drops those of hosts that are no members.
 	chain verified{n} {{
 	}}
 	chain offer{n} {{
 		{key} . tcp ackseq @offer{n} accept comment "second, and the first is not judged yet"
-		jump verified{n}
+		{key} @owner{n} jump verified{n}
 		{key} @owner{n} add @offer{n} {{ {key} . tcp ackseq : {ip} saddr }} \
 			{ip} saddr set {key} map @owner{n} accept
 	}}

@@ -23,6 +23,7 @@ use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use super::family::IPV4;
+use super::verified;
 use crate::addr::{Class, Prefix};
 
 /// The links' table.
@@ -39,9 +40,11 @@ pub(super) fn attach(index: u32, interface: &str) -> String {
          \t}}\n\
          }}\n\
          flush chain {TABLE} link{index}\n\
-         add rule {TABLE} link{index} ether type arp goto hide_arp\n\
+         {}\
+         add rule {TABLE} link{index} meta protocol arp goto hide_arp\n\
          add rule {TABLE} link{index} icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} \
-         goto hide_nd\n"
+         goto hide_nd\n",
+        verified::attach(index)
     )
 }
 
@@ -125,7 +128,8 @@ pub fn text(class: &Class, hidden: &[Prefix]) -> String {
             );
         }
     }
-    let mut text = format!(
+    let mut text = format!("add table {TABLE}\n") + &verified::hiding();
+    text += &format!(
         r#"add table {TABLE}
 add chain {TABLE} hide_arp
 add chain {TABLE} hide_nd

@@ -16,10 +16,12 @@ mod family;
 pub mod link;
 pub mod member;
 pub mod session;
+mod verified;
 
 use std::time::Duration;
 
 use crate::addr::{Class, Prefix};
+use crate::node::Verified;
 use crate::proto::rebind::member::Mode;
 use cover::Cover;
 pub use member::unicast::{Own, Unicast};
@@ -36,6 +38,7 @@ pub struct Tables {
     serving: bool,
     /// What the gate knows of this host.
     own: Own,
+    client: bool,
 }
 
 impl Tables {
@@ -54,6 +57,7 @@ impl Tables {
             hidden,
             serving: false,
             own: Own::default(),
+            client: false,
         };
         tables.each(rest, link::hide)?;
         Ok(tables)
@@ -84,7 +88,9 @@ impl Tables {
 
     /// Loads the client's shim, or replaces its rules and keeps its connections.
     pub fn load_client(&mut self) -> Result<(), Error> {
-        self.nft.run(&client::text(&self.class))
+        self.client = true;
+        let text = client::text(&self.class) + &verified::judging(&self.class);
+        self.nft.run(&text)
     }
 
     /// Attaches the links' rules to the interface with this index; again, if they are.
@@ -148,6 +154,18 @@ impl Tables {
     /// `lasts` from now (at least 1 ms).
     pub fn lease_hiding(&mut self, interface: &str, lasts: Duration) -> Result<(), Error> {
         self.nft.run(&link::lease_hiding(interface, lasts))
+    }
+
+    /// Says who counts on each link, by its name, from now on: elsewhere, and from others, what is
+    /// said for their addresses is not believed while the lease lasts.
+    pub fn set_verified(&mut self, links: &[(&str, &Verified)]) -> Result<(), Error> {
+        self.nft.run(&verified::refill(links, self.client))
+    }
+
+    /// Lets only those count on the links of these names, for `lasts` from now (at least 1 ms); on
+    /// none, everybody counts again.
+    pub fn lease_verified(&mut self, links: &[&str], lasts: Duration) -> Result<(), Error> {
+        self.nft.run(&verified::lease(links, self.client, lasts))
     }
 
     /// Takes the member's and the links' rules away, at the end of a daemon. The client's shim

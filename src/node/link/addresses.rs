@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::super::trouble::{Trouble, TroubleKind};
 use super::{Host, Link};
 use crate::proto::Reason;
+use crate::proto::pin::addresses;
 use crate::proto::trust::{Standing, Surroundings};
 use crate::proto::view::{Peer, Source};
 use crate::time::Instant;
@@ -155,10 +156,4 @@ impl Link {
 /// former key and its next one.
 fn rivals(peer: &Peer, source: Source, address: IpAddr) -> bool {
     peer.mac() != source.mac && addresses(peer).any(|at| at == address)
-}
-
-/// The unicast addresses that a peer states.
-pub(super) fn addresses(peer: &Peer) -> impl Iterator<Item = IpAddr> {
-    let both = [peer.ipv4().map(IpAddr::V4), peer.ipv6().map(IpAddr::V6)];
-    both.into_iter().flatten()
 }

@@ -61,10 +61,19 @@ impl Link {
                 if self.class.contains(request.target) {
                     return self.handle_request(now, request, outgoing, host.random, elsewhere);
                 }
+                if outgoing {
+                    self.want_host(request);
+                } else if !claims {
+                    self.hear_of_host(now, request.source, [request.mac; 2]);
+                }
                 Err(judged.err())
             }
             Concerns::Resolver(answer) if self.class.contains(answer.target) && !outgoing => {
                 self.handle_answer(now, answer)
+            }
+            Concerns::Resolver(answer) if !outgoing => {
+                self.hear_answer_of_host(now, answer);
+                Err(None)
             }
             Concerns::Member(source, message, signed) if !outgoing => {
                 //= docs/spec/membership.md#header
@@ -205,6 +214,7 @@ impl Link {
                     let handled = self
                         .view
                         .handle_statement(now, source, *member, statement, standing);
+                    self.unpinned |= handled.is_ok();
                     if handled.is_ok() && displaces.0 {
                         self.displace(source, *member);
                     }

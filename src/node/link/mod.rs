@@ -5,6 +5,7 @@ mod former;
 mod heard;
 mod identity;
 mod input;
+mod pins;
 mod routing;
 mod send;
 mod serving;
@@ -16,6 +17,7 @@ use former::Former;
 pub use heard::Heard;
 use identity::{identity, nonce_secret};
 pub(super) use input::Host;
+pub use pins::{Verified, VerifiedHost};
 pub(super) use routing::{Elsewhere, Notice};
 use send::{statement_message, what};
 
@@ -28,6 +30,7 @@ use super::{Config, Event, LinkId, LinkState};
 use crate::addr::{Class, Prefix};
 use crate::proto::member::{Identity, Member, MemberEvent, Speech};
 use crate::proto::ownership::{self, Candidate, Own, Ownership};
+use crate::proto::pin::Pins;
 use crate::proto::random::Random;
 use crate::proto::resolver::{self, Resolver};
 use crate::proto::responder::Responder;
@@ -59,6 +62,13 @@ pub struct Link {
     mode: Mode,
     /// What this host knows of the addresses on the link; `None` where nobody has told.
     around: Option<Surroundings>,
+    pins: Pins,
+    /// What members say of themselves may have changed since the pins were looked at.
+    unpinned: bool,
+    /// How many peers there were then.
+    pinned_of: usize,
+    /// What the host was told last of those that count.
+    verified: Arc<Verified>,
     /// The epoch and counter of the last query of each sender that was verified.
     askers: BTreeMap<MemberId, (u64, u32)>,
     ownership: Ownership,
@@ -112,6 +122,10 @@ impl Link {
             view,
             mode: config.trust,
             around: None,
+            pins: Pins::default(),
+            unpinned: false,
+            pinned_of: 0,
+            verified: Arc::default(),
             askers: BTreeMap::new(),
             ownership: Ownership::default(),
             responder: Responder::default(),
@@ -194,6 +208,7 @@ impl Link {
         }
         let was_down = self.state.is_none();
         self.state = state;
+        self.unpinned = true;
         let known = *self.member.identity();
         self.member.set_identity(
             now,
@@ -223,6 +238,7 @@ impl Link {
     /// Refuses what nobody vouches for from now on, or no longer.
     pub(super) fn set_mode(&mut self, mode: Mode) {
         self.mode = mode;
+        self.unpinned = true;
         self.view.set_strict(mode == Mode::Enforce);
         //= docs/spec/trust.md#modes
         //# A node that switches to enforce mode MUST forget at once every member whose last statement
@@ -241,6 +257,7 @@ impl Link {
     /// Forgets the members that `doubtful` names.
     pub(super) fn forget(&mut self, doubtful: impl Fn(&Peer) -> bool) {
         self.view.forget(doubtful);
+        self.unpinned = true;
     }
 
     pub(super) fn clear_neighbours(&mut self) {
@@ -289,6 +306,7 @@ impl Link {
         self.announce(now, elsewhere);
         self.advance_strangers(now, elsewhere);
         self.watch(now);
+        self.advance_pins(now);
         while self.state.is_some()
             && let Some(question) = self.view.poll_question(now)
         {
@@ -325,6 +343,7 @@ impl Link {
             self.strangers.poll_timeout(),
             self.routing.as_ref().and_then(Routing::poll_timeout),
             self.watch_at,
+            self.pins.poll_timeout(),
         ]);
     }
 

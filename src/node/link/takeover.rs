@@ -15,7 +15,7 @@ use crate::wire::frame;
 impl Link {
     pub(super) fn drain_view(&mut self, now: Instant, elsewhere: Elsewhere<'_>) {
         while let Some(event) = self.view.poll_event() {
-            self.stale = true;
+            (self.stale, self.unpinned) = (true, true);
             if let Some(routing) = &mut self.routing {
                 routing.notice(Notice::Peer(event.id));
             }
