@@ -30,11 +30,14 @@ use crate::proto::{Counters, Reason, Timing, What, earliest};
 use crate::time::{Duration, Instant};
 use crate::wire::frame::Mac;
 use crate::wire::{MemberId, Name, Scope};
-use link::{Elsewhere, Host};
+use link::{Elsewhere, Host, Legacy};
 pub use link::{Heard, Link, Verified, VerifiedHost};
 pub use remaining::Remaining;
 pub use serving::{JoinError, JoinOptions, LeaveError};
 pub use trouble::{Interface, Trouble, TroubleKind};
+
+/// Links that are gone and whose members are remembered.
+const LEGACIES: usize = 16;
 
 /// What a node is.
 #[derive(Debug, Clone)]
@@ -235,6 +238,8 @@ pub struct Node {
     /// What of it this host's certificate allows, where that counts.
     served: BTreeSet<Prefix>,
     links: BTreeMap<LinkId, Link>,
+    /// What links that are gone leave to those that take their place; the last one first.
+    legacies: VecDeque<Legacy>,
     trust: Trust,
     /// When the first of the members' certificates ends, in milliseconds since 1970, or earlier.
     expires: Option<u64>,
@@ -270,6 +275,7 @@ impl Node {
             joined: BTreeMap::new(),
             served: BTreeSet::new(),
             links: BTreeMap::new(),
+            legacies: VecDeque::new(),
             trust,
             expires: None,
             counters: Counters::default(),
@@ -285,6 +291,9 @@ impl Node {
             (None, None) => return,
             (None, Some(state)) => {
                 let mut link = Link::new(id, state, &self.config, self.secret, self.epoch);
+                if let Some(legacy) = self.legacy_for(&link) {
+                    link.succeed(now, legacy);
+                }
                 let routes = self.config.router.as_ref();
                 link.set_router(now, routes.filter(|_| !self.unrouted.contains(&id)));
                 self.links.insert(id, link);
@@ -311,6 +320,8 @@ impl Node {
         }
         if let Some(link) = self.links.remove(&id) {
             // That other link has the same member, in a new life.
+            self.legacies.truncate(LEGACIES - 1);
+            self.legacies.push_front(link.legacy());
             self.epoch = self.epoch.max(link.member().epoch()) + 1;
         }
     }
@@ -408,6 +419,14 @@ impl Node {
     /// What was received, sent and ignored.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// What the link that `link` takes the place of leaves to it: of several, the one with the same
+    /// member id, or the last.
+    fn legacy_for(&mut self, link: &Link) -> Option<Legacy> {
+        let id = link.member().identity().id;
+        let same = self.legacies.iter().position(|legacy| legacy.id == id);
+        self.legacies.remove(same.unwrap_or(0))
     }
 
     fn advance_if_due(&mut self, now: Instant, id: LinkId) {

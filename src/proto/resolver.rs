@@ -82,6 +82,15 @@ impl<'a> Ways<'a> {
         all.find_map(|(id, at)| (at == mac).then_some(id))
     }
 
+    /// Where the member of an entry is, if that has changed.
+    fn moved(&self, entry: &Entry) -> Option<Mac> {
+        let members = self.members.iter();
+        let members = members.filter(|c| !c.draining || self.members[0].draining);
+        let mut all = members.map(|c| (c.id, c.mac)).chain(self.routers());
+        let found = all.find(|(id, _)| *id == entry.member);
+        found.map(|(_, mac)| mac).filter(|mac| *mac != entry.mac)
+    }
+
     /// Whether an entry leads to one that is still to be used.
     fn stays(&self, entry: &Entry) -> bool {
         let same = |c: &&Candidate| c.id == entry.member && c.mac == entry.mac;
@@ -182,6 +191,11 @@ impl Resolver {
                         mac: Some(entry.mac),
                     });
                 }
+            //= docs/spec/link.md#a-client-s-entries
+            //# An entry whose member states another link-layer address MUST follow it at once.
+            } else if let Some(mac) = ways.moved(entry) {
+                let member = entry.member;
+                self.install(now, target, member, mac);
             //= docs/spec/link.md#a-client-s-entries
             //# An entry whose member dies, leaves or drains MUST move at once to the member that is
             //# rank 1 then, or be removed when there is none.

@@ -4,6 +4,7 @@
 mod client_routes;
 #[path = "../netns/daemon.rs"]
 mod common;
+mod identity;
 mod operator;
 mod squatted;
 mod support;
@@ -15,6 +16,7 @@ fn main() -> ExitCode {
     testbed::init();
     let all = [
         client_routes::TESTS, //
+        identity::TESTS,      //
         operator::TESTS,      //
         squatted::TESTS,      //
         trusted_addresses::TESTS,

@@ -139,7 +139,7 @@ impl Link {
         //= docs/spec/link.md#answers
         //# A probe for duplicates MUST be answered as any other request, so that a host that is no
         //# member finds the address in use.
-        self.answer(request);
+        self.answer(now, request);
         self.answered(now, request, rank);
         Ok(What::Request)
     }

@@ -5,6 +5,7 @@ mod former;
 mod heard;
 mod identity;
 mod input;
+mod moved;
 mod pins;
 mod routing;
 mod send;
@@ -18,6 +19,7 @@ pub use heard::Heard;
 use identity::{identity, nonce_secret};
 pub(super) use input::Host;
 pub use pins::{Verified, VerifiedHost};
+pub(super) use moved::Legacy;
 pub(super) use routing::{Elsewhere, Notice};
 use send::{statement_message, what};
 
@@ -40,6 +42,7 @@ use crate::proto::view::{Peer, View};
 use crate::proto::{Timing, What, earliest};
 use crate::time::{Duration, Instant};
 use crate::wire::{MemberId, Message};
+use moved::Moved;
 use routing::{Refusals, Routing};
 
 /// Answers to a query are spread over this span, or over a quarter of a hello interval where
@@ -75,6 +78,7 @@ pub struct Link {
     responder: Responder,
     resolver: Option<Resolver>,
     strangers: Strangers,
+    moved: Moved,
     /// Since when this host hears the link.
     started: Option<Instant>,
     /// This host is a router here.
@@ -131,6 +135,7 @@ impl Link {
             responder: Responder::default(),
             resolver: config.client.then(Resolver::default),
             strangers: Strangers::default(),
+            moved: Moved::default(),
             started: None,
             routing: None,
             refusals: Refusals::default(),
@@ -224,6 +229,7 @@ impl Link {
             self.end_former();
             self.view.clear();
             self.started = None;
+            self.moved.rests(now);
             self.ownership.stop();
             self.clear_neighbours();
             self.frames.clear();
@@ -300,9 +306,10 @@ impl Link {
         while let Some(request) = self.responder.poll_answer(now) {
             let ranked = self.rank(request.target).is_some();
             if ranked || self.stands_in(request.target, elsewhere) {
-                self.answer(&request);
+                self.answer(now, &request);
             }
         }
+        self.advance_moved(now, elsewhere);
         self.announce(now, elsewhere);
         self.advance_strangers(now, elsewhere);
         self.watch(now);
@@ -341,6 +348,7 @@ impl Link {
             self.responder.poll_timeout(),
             self.resolver.as_ref().and_then(Resolver::poll_timeout),
             self.strangers.poll_timeout(),
+            self.moved.poll_timeout(),
             self.routing.as_ref().and_then(Routing::poll_timeout),
             self.watch_at,
             self.pins.poll_timeout(),

@@ -6,12 +6,14 @@ use super::{Link, MAX_RESPONSE};
 use crate::proto::What;
 use crate::proto::trust::Credentials;
 use crate::proto::view::Question;
+use crate::time::Instant;
 use crate::wire::frame::{self, Request};
 use crate::wire::{Authentication, MemberId, Message, Query, Statement, StatementKind};
 
 impl Link {
-    pub(super) fn answer(&mut self, request: &Request) {
+    pub(super) fn answer(&mut self, now: Instant, request: &Request) {
         let Some(state) = self.state else { return };
+        self.moved.answered(now, request);
         if let Some(frame) = frame::answer(request, state.mac, state.ipv6) {
             self.frames.push_back((What::Answer, frame));
         }

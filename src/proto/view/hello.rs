@@ -28,6 +28,12 @@ impl View {
         //# A receiver MUST refuse a hello whose link-layer or IP source is not one that the member
         //# has stated.
         if source.mac != peer.mac || !stated.contains(&Some(source.address)) {
+            //= docs/spec/membership.md#hello
+            //# A receiver that refuses a hello for its source MUST query the member if the chain is one
+            //# that it does not know: the member may have moved, and its report be lost.
+            if peer.chains.iter().all(|(chain, _)| *chain != hello.chain) {
+                self.ask(id);
+            }
             return Err(Reason::ForeignSource);
         }
         let Some(at) = peer

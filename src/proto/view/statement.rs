@@ -167,17 +167,12 @@ impl View {
                 peer.digest = statement.digest;
                 peer.parts = Parts::default();
                 peer.sift(filter, no_room);
-                let after = peer.records.clone();
-                self.events
-                    .extend(of_records((id, peer.mac), records, after, moved, lost));
                 Ok(())
             }
             Ok(None) => {
                 // The same records; but what they are worth may have changed.
-                if again && peer.sift(filter, no_room) {
-                    let after = peer.records.clone();
-                    self.events
-                        .extend(of_records((id, peer.mac), records, after, moved, lost));
+                if again {
+                    peer.sift(filter, no_room);
                 }
                 Ok(())
             }
@@ -186,6 +181,9 @@ impl View {
                 Err(reason)
             }
         };
+        let after = peer.records.clone();
+        self.events
+            .extend(of_records((id, peer.mac), records, after, moved, lost));
         if full
             && !self.peers.contains_key(&id)
             && let Some(silent) = self.silent(now)

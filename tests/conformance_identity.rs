@@ -1,0 +1,169 @@
+//! A host that is at another link-layer address than before is who it was (R3, R6).
+
+mod net;
+
+use std::time::Duration;
+
+use hamp::node::{Config, JoinOptions, LinkId, Node};
+use hamp::time::Instant;
+use hamp::wire::frame::{Frame, Mac};
+use net::{LINK, Net, V4, V6, host_state, ip};
+
+const SECOND: Duration = Duration::from_secs(1);
+const NEW: Mac = [2, 0, 0, 0, 0, 0xaa];
+const STOCK: Mac = [2, 0, 0, 0, 0, 0x99];
+
+/// Two members, of which the first owns everything, and a client.
+fn owned() -> Net {
+    let mut net = Net::new(1);
+    for (number, preference) in [(1, 300), (2, 100)] {
+        let host = net.add(number, SECOND, false);
+        let options = JoinOptions {
+            preference,
+            ..JoinOptions::default()
+        };
+        net.join_with(host, V4, options);
+        net.join_with(host, V6, options);
+    }
+    net.add(100, SECOND, true);
+    net.run_for(3 * SECOND);
+    net
+}
+
+fn move_to(net: &mut Net, host: usize, link: LinkId, mac: Mac) {
+    let mut state = net.state(host);
+    state.mac = mac;
+    net.act(host, |node, now| node.handle_link(now, link, Some(state)));
+}
+
+/// What was announced since `since`: by which link-layer address, to whom, what.
+fn announced(net: &Net, since: Instant) -> Vec<(Mac, Mac, std::net::IpAddr)> {
+    let sent = net.sent_since(since).into_iter();
+    let told = sent.filter_map(|sent| match sent.parsed() {
+        Frame::Answer(answer) if answer.announcement => {
+            let to = *sent.frame.first_chunk::<6>().unwrap();
+            Some((answer.mac, to, answer.target))
+        }
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn an_owner_that_moves_says_so_and_is_who_it_was() {
+    let mut net = owned();
+    for target in [V4, V6] {
+        net.kernel_asks(2, target);
+    }
+    net.run_for(SECOND);
+    let id = net.link(0).member().identity().id;
+    let since = net.now();
+    move_to(&mut net, 0, LINK, NEW);
+    net.run_for(SECOND / 10);
+    //= docs/spec/membership.md#header
+    //= type=test
+    //# A member without a key MUST keep its id for as long as it lives, whatever becomes of its
+    //# link-layer address.
+    assert_eq!(net.link(0).member().identity().id, id);
+    let known: Vec<_> = net.link(2).peers().map(|(id, peer)| (id, peer.mac())).collect();
+    assert_eq!(known.len(), 2);
+    assert!(known.contains(&(id, NEW)), "nobody counts it twice");
+    //= docs/spec/link.md#a-client-s-entries
+    //= type=test
+    //# An entry whose member states another link-layer address MUST follow it at once.
+    let entries: Vec<_> = net.link(2).neighbours().map(|(_, entry)| entry.mac).collect();
+    assert_eq!(entries, [NEW, NEW]);
+    net.run_for(3 * SECOND);
+    let told = announced(&net, since);
+    let own = net.state(0);
+    let unicast = [own.ipv4.unwrap().into(), own.ipv6.unwrap().into()];
+    //= docs/spec/link.md#takeover
+    //= type=test
+    //# A member whose link-layer address changes MUST announce what it owns, and its own unicast
+    //# addresses, as one does that takes over; and tell those whom it has answered for what another
+    //# member owns.
+    for target in [ip(V4), ip(V6)].into_iter().chain(unicast) {
+        let of = told.iter().filter(|(_, _, address)| *address == target);
+        assert_eq!(of.count(), 3, "{target}");
+    }
+    assert!(told.iter().all(|(mac, ..)| *mac == NEW), "{told:?}");
+}
+
+#[test]
+fn one_that_owns_nothing_tells_those_alone_whom_it_has_answered() {
+    let mut net = Net::new(2);
+    let low = net.add(1, SECOND, false);
+    net.join(low, V4);
+    net.run_for(2 * SECOND);
+    net.ask(STOCK, V4);
+    net.run_for(SECOND);
+    let high = net.add(2, SECOND, false);
+    let options = JoinOptions {
+        preference: 300,
+        ..JoinOptions::default()
+    };
+    net.join_with(high, V4, options);
+    net.run_for(3 * SECOND);
+    assert_eq!(net.owner(V4), high);
+    let since = net.now();
+    move_to(&mut net, low, LINK, NEW);
+    net.run_for(4 * SECOND);
+    let told = announced(&net, since);
+    let told: Vec<_> = told.iter().filter(|(.., target)| *target == ip(V4)).collect();
+    assert_eq!(told, [&(NEW, STOCK, ip(V4)); 3]);
+}
+
+#[test]
+fn an_interface_that_is_made_again_has_the_member_of_the_one_before() {
+    let mut node = Node::new(Config::default(), [7; 32], 1);
+    let mut now = Instant::from_millis(1_000);
+    let mut state = host_state(1);
+    node.handle_link(now, LINK, Some(state));
+    let prefix = ip(V4).into();
+    node.join(now, prefix, JoinOptions::default()).unwrap();
+    let mut sent = Vec::new();
+    let mut live = |node: &mut Node, now: &mut Instant| {
+        let end = *now + SECOND;
+        while let Some(due) = node.poll_timeout().filter(|due| *due <= end) {
+            *now = due.max(*now);
+            node.handle_timeout(*now);
+            let frames = core::iter::from_fn(|| node.poll_transmit());
+            sent.extend(frames.map(|transmit| transmit.frame));
+        }
+        *now = end;
+        core::mem::take(&mut sent)
+    };
+    live(&mut node, &mut now);
+    let member = |node: &Node| {
+        let (_, link) = node.links().next().unwrap();
+        (link.member().identity().id, link.member().epoch())
+    };
+    let (id, epoch) = member(&node);
+    node.remove_link(now, LINK);
+    state.mac = NEW;
+    node.handle_link(now, LinkId(LINK.0 + 7), Some(state));
+    let told = live(&mut node, &mut now);
+    // The same member in a new life, which takes the place of the old one everywhere.
+    assert_eq!(member(&node).0, id);
+    assert!(member(&node).1 > epoch);
+    let announced = |frame: &Vec<u8>| {
+        matches!(Frame::parse(frame), Ok(Frame::Answer(answer))
+            if answer.target == ip(V4) && answer.mac == NEW && answer.announcement)
+    };
+    assert_eq!(told.iter().filter(|frame| announced(frame)).count(), 1);
+}
+
+#[test]
+fn one_that_was_away_for_long_leaves_others_where_they_are() {
+    let mut net = owned();
+    net.set_link(0, false);
+    net.run_for(5 * SECOND);
+    assert_eq!(net.owner(V4), 1);
+    net.set_link(0, true);
+    let since = net.now();
+    move_to(&mut net, 0, LINK, NEW);
+    net.run_for(4 * SECOND);
+    assert_eq!(net.owner(V4), 0);
+    let told = announced(&net, since);
+    assert!(told.iter().all(|(.., target)| *target != ip(V4)), "{told:?}");
+}
