@@ -65,13 +65,21 @@ fn an_owner_that_moves_says_so_and_is_who_it_was() {
     //# A member without a key MUST keep its id for as long as it lives, whatever becomes of its
     //# link-layer address.
     assert_eq!(net.link(0).member().identity().id, id);
-    let known: Vec<_> = net.link(2).peers().map(|(id, peer)| (id, peer.mac())).collect();
+    let known: Vec<_> = net
+        .link(2)
+        .peers()
+        .map(|(id, peer)| (id, peer.mac()))
+        .collect();
     assert_eq!(known.len(), 2);
     assert!(known.contains(&(id, NEW)), "nobody counts it twice");
     //= docs/spec/link.md#a-client-s-entries
     //= type=test
     //# An entry whose member states another link-layer address MUST follow it at once.
-    let entries: Vec<_> = net.link(2).neighbours().map(|(_, entry)| entry.mac).collect();
+    let entries: Vec<_> = net
+        .link(2)
+        .neighbours()
+        .map(|(_, entry)| entry.mac)
+        .collect();
     assert_eq!(entries, [NEW, NEW]);
     net.run_for(3 * SECOND);
     let told = announced(&net, since);
@@ -109,7 +117,10 @@ fn one_that_owns_nothing_tells_those_alone_whom_it_has_answered() {
     move_to(&mut net, low, LINK, NEW);
     net.run_for(4 * SECOND);
     let told = announced(&net, since);
-    let told: Vec<_> = told.iter().filter(|(.., target)| *target == ip(V4)).collect();
+    let told: Vec<_> = told
+        .iter()
+        .filter(|(.., target)| *target == ip(V4))
+        .collect();
     assert_eq!(told, [&(NEW, STOCK, ip(V4)); 3]);
 }
 
@@ -165,5 +176,8 @@ fn one_that_was_away_for_long_leaves_others_where_they_are() {
     net.run_for(4 * SECOND);
     assert_eq!(net.owner(V4), 0);
     let told = announced(&net, since);
-    assert!(told.iter().all(|(.., target)| *target != ip(V4)), "{told:?}");
+    assert!(
+        told.iter().all(|(.., target)| *target != ip(V4)),
+        "{told:?}"
+    );
 }

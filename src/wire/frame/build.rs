@@ -87,7 +87,12 @@ pub fn announcement(target: IpAddr, mac: Mac, own: Option<Ipv6Addr>) -> Option<V
 }
 
 /// The same to one host, `to`, alone.
-pub fn announcement_to(to: Mac, target: IpAddr, mac: Mac, own: Option<Ipv6Addr>) -> Option<Vec<u8>> {
+pub fn announcement_to(
+    to: Mac,
+    target: IpAddr,
+    mac: Mac,
+    own: Option<Ipv6Addr>,
+) -> Option<Vec<u8>> {
     match target {
         IpAddr::V4(target) => Some(arp(
             ArpOperation::REQUEST,

@@ -9,7 +9,9 @@ mod build;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-pub use build::{announcement, announcement_to, answer, message, probe, request, second_answer, unicast_answer};
+pub use build::{
+    announcement, announcement_to, answer, message, probe, request, second_answer, unicast_answer,
+};
 
 use etherparse::icmpv6::{Icmpv6PayloadSlice, NdpOptionSlice, NdpOptionsIterator};
 use etherparse::{
