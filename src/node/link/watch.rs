@@ -48,7 +48,8 @@ impl Link {
         let Some(peer) = self.view.get(id) else {
             return;
         };
-        if statement.kind == StatementKind::Anchor || peer.skipped().is_empty() {
+        let said = statement.kind != StatementKind::Anchor && peer.is_complete();
+        if !said || statement.generation != peer.version().1 || peer.skipped().is_empty() {
             return;
         }
         let reasons: Vec<_> = peer
