@@ -18,8 +18,8 @@ use former::Former;
 pub use heard::Heard;
 use identity::{identity, nonce_secret};
 pub(super) use input::Host;
-pub use pins::{Verified, VerifiedHost};
 pub(super) use moved::Legacy;
+pub use pins::{Verified, VerifiedHost};
 pub(super) use routing::{Elsewhere, Notice};
 use send::{statement_message, what};
 
