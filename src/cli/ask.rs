@@ -14,7 +14,7 @@ pub(super) fn cell(value: &Value) -> String {
 }
 
 /// The first eight digits tell members apart.
-fn short(value: &Value) -> String {
+pub(super) fn short(value: &Value) -> String {
     cell(value).chars().take(8).collect()
 }
 
@@ -50,7 +50,7 @@ fn prefixes(records: &Value) -> String {
     }
 }
 
-fn seconds(millis: &Value) -> String {
+pub(super) fn seconds(millis: &Value) -> String {
     millis.as_u64().map_or_else(
         || "-".to_owned(),
         |ms| format!("{}.{} s", ms / 1000, ms % 1000 / 100),
@@ -183,7 +183,7 @@ fn router_table(links: &Value) -> String {
 }
 
 /// A table after an empty line; nothing where it has no rows.
-fn section(table: String) -> String {
+pub(super) fn section(table: String) -> String {
     if table.is_empty() {
         table
     } else {
@@ -197,17 +197,28 @@ pub(super) fn members(answer: &Value) -> String {
     for link in list(&answer["links"]) {
         for prefix in list(&link["prefixes"]) {
             let ranks: Vec<String> = list(&prefix["ranks"])
-                .map(|rank| short(&rank["id"]))
+                .map(|rank| {
+                    let draining = if rank["draining"] == true {
+                        " (leaving)"
+                    } else {
+                        ""
+                    };
+                    let who = called(&rank["name"], &rank["id"]);
+                    format!("{who}:{}{draining}", rank["preference"])
+                })
                 .collect();
             rows.push([
                 cell(&link["link"]),
                 cell(&prefix["prefix"]),
-                short(&prefix["owner"]),
+                called(&prefix["owner_name"], &prefix["owner"]),
                 ranks.join(" "),
             ]);
         }
     }
-    text += &section(table(["LINK", "PREFIX", "OWNER", "RANKS"], &rows));
+    text += &section(table(
+        ["LINK", "PREFIX", "OWNER", "RANKS:PREFERENCE"],
+        &rows,
+    ));
     let mut rows = Vec::new();
     for prefix in list(&answer["table"]) {
         for member in list(&prefix["members"]) {
@@ -229,6 +240,23 @@ pub(super) fn members(answer: &Value) -> String {
     }
 }
 
+/// The preferences of records, each once.
+fn preferences(records: &Value) -> String {
+    let all = list(records).filter_map(|record| record["preference"].as_u64());
+    let different: std::collections::BTreeSet<u64> = all.collect();
+    let words: Vec<String> = different.iter().rev().map(u64::to_string).collect();
+    if words.is_empty() {
+        "-".to_owned()
+    } else {
+        words.join(" ")
+    }
+}
+
+/// A member as it is told from others at a glance: its name, or else its id.
+fn called(name: &Value, id: &Value) -> String {
+    name.as_str().map_or_else(|| short(id), str::to_owned)
+}
+
 fn member_table(links: &Value) -> String {
     let mut rows = Vec::new();
     for link in list(links) {
@@ -237,6 +265,7 @@ fn member_table(links: &Value) -> String {
             rows.push([
                 cell(&link["link"]),
                 short(&member["id"]),
+                cell(&member["name"]),
                 if own {
                     "this host".to_owned()
                 } else {
@@ -249,31 +278,55 @@ fn member_table(links: &Value) -> String {
                 } else {
                     seconds(&member["heard_ms"])
                 },
+                preferences(&member["serving"]),
                 prefixes(&member["serving"]),
             ]);
         }
     }
     table(
-        ["LINK", "MEMBER", "MAC", "IPV4", "IPV6", "HEARD", "SERVES"],
+        [
+            "LINK",
+            "MEMBER",
+            "NAME",
+            "MAC",
+            "IPV4",
+            "IPV6",
+            "HEARD",
+            "PREFERENCE",
+            "SERVES",
+        ],
         &rows,
     )
 }
 
 fn neighbour_table<'a>(neighbours: impl Iterator<Item = &'a Value>) -> String {
-    let rows: Vec<[String; 6]> = neighbours
+    let rows: Vec<[String; 9]> = neighbours
         .map(|entry| {
             [
                 cell(&entry["link"]),
                 cell(&entry["address"]),
                 cell(&entry["mac"]),
                 short(&entry["member"]),
+                cell(&entry["name"]),
+                cell(&entry["preference"]),
                 seconds(&entry["age_ms"]),
                 cell(&entry["kernel_state"]),
+                entry["why"].as_str().unwrap_or_default().to_owned(),
             ]
         })
         .collect();
     table(
-        ["LINK", "NEIGHBOUR", "MAC", "MEMBER", "AGE", "KERNEL"],
+        [
+            "LINK",
+            "NEIGHBOUR",
+            "MAC",
+            "MEMBER",
+            "NAME",
+            "PREFERENCE",
+            "AGE",
+            "KERNEL",
+            "NOT THE OWNER",
+        ],
         &rows,
     )
 }

@@ -4,15 +4,18 @@
 //! library function too ([`main`]), so that a lab can run it from its own binary.
 
 mod ask;
+mod check;
 mod config;
 pub mod decode;
 mod export;
 mod serve;
 mod table;
 mod trust;
+mod why;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -71,7 +74,7 @@ enum Command {
         control: Control,
     },
     /// Show roles, links, members, neighbour entries and counters of the daemon
-    Status(Report),
+    Status(check::Status),
     /// Serve an address or a prefix, and wait until it is served
     Join(serve::Join),
     /// Stop serving an address or a prefix, and wait until another member has taken over
@@ -82,6 +85,14 @@ enum Command {
     Undrain(serve::Undrain),
     /// Show who serves what on each link, and in which order
     Members(Report),
+    /// Say where an anycast address leads from here, and why
+    Why {
+        /// An address of the anycast class
+        #[arg(value_name = "ADDR")]
+        address: IpAddr,
+        #[command(flatten)]
+        report: Report,
+    },
     /// Show the neighbour entries for anycast addresses
     Neighbours(Report),
     /// Show TCP connections to anycast addresses and the members that have them
@@ -140,7 +151,7 @@ pub fn code(args: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     match execute(arguments.command) {
-        Ok(text) => print(&text),
+        Ok((text, code)) => print(&text, code),
         Err(failure) => {
             if failure.code != exit::INTERRUPTED {
                 let _ = writeln!(io::stderr(), "hamp: {failure}");
@@ -150,18 +161,19 @@ pub fn code(args: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
-fn print(text: &str) -> u8 {
+/// Prints a result, with which the command ends as `code`.
+fn print(text: &str, code: u8) -> u8 {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             let _ = writeln!(io::stderr(), "hamp: stdout: {error}");
             exit::FAILED
         }
-        _ => exit::OK,
+        _ => code,
     }
 }
 
-fn execute(command: Command) -> Result<String, Failure> {
-    match command {
+fn execute(command: Command) -> Result<(String, u8), Failure> {
+    let done = match command {
         Command::Run {
             config,
             log_json,
@@ -174,7 +186,8 @@ fn execute(command: Command) -> Result<String, Failure> {
             run::run(&config, &options)?;
             Ok(String::new())
         }
-        Command::Status(report) => report.ask(&Request::Status, ask::status),
+        Command::Status(status) => return status.run(),
+        Command::Why { address, report } => report.ask(&Request::Why { address }, why::why),
         Command::Members(report) => report.ask(&Request::Members, ask::members),
         Command::Neighbours(report) => report.ask(&Request::Neighbours, ask::neighbours),
         Command::Connections(report) => report.ask(&Request::Connections, ask::connections),
@@ -202,7 +215,8 @@ fn execute(command: Command) -> Result<String, Failure> {
             clap_complete::generate(shell, &mut Arguments::command(), "hamp", &mut script);
             Ok(String::from_utf8_lossy(&script).into_owned())
         }
-    }
+    };
+    done.map(|text| (text, exit::OK))
 }
 
 impl Control {

@@ -15,6 +15,7 @@ pub use ask::ask;
 pub use listen::{Listener, running};
 
 use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +50,11 @@ pub enum Request {
     Status,
     /// The members on each link.
     Members,
+    /// Why an address leads to whom it leads to.
+    Why {
+        /// Which.
+        address: IpAddr,
+    },
     /// The client's neighbour entries.
     Neighbours,
     /// TCP connections that were bound to a member.
@@ -107,6 +113,7 @@ impl Request {
             | Self::Connections
             | Self::Routes
             | Self::Trust { mode: None }
+            | Self::Why { .. }
             | Self::Progress { .. } => true,
             Self::Trust { mode: Some(_) }
             | Self::Reload

@@ -70,6 +70,8 @@ pub struct Kernel {
     client: bool,
     interfaces: Vec<String>,
     links: BTreeMap<LinkId, Attached>,
+    /// What the last links that went were called.
+    gone: BTreeMap<LinkId, String>,
     held: BTreeMap<Prefix, Held>,
     gate: Gate,
     /// This host's addresses.
@@ -164,9 +166,10 @@ impl Kernel {
 
     /// Name of a link, for people.
     pub fn name(&self, link: LinkId) -> &str {
-        self.links
-            .get(&link)
-            .map_or("?", |attached| attached.name.as_str())
+        match self.links.get(&link) {
+            Some(attached) => &attached.name,
+            None => self.gone.get(&link).map_or("a former link", String::as_str),
+        }
     }
 
     /// Remembers, over restarts, that this host is drained and what it had joined; `None`: no more.

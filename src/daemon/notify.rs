@@ -20,6 +20,7 @@ pub fn send(state: &str) {
             .map(drop)
     });
     if let Err(error) = sent {
-        tracing::warn!(%error, ?target, "cannot notify the service manager");
+        let target = target.display();
+        tracing::warn!(%error, %target, "cannot notify the service manager");
     }
 }

@@ -346,8 +346,8 @@ impl Daemon {
             match &state {
                 Some(state) => tracing::info!(
                     link = self.kernel.name(link),
-                    ipv4 = ?state.ipv4,
-                    ipv6 = ?state.ipv6,
+                    ipv4 = state.ipv4.map(tracing::field::display),
+                    ipv6 = state.ipv6.map(tracing::field::display),
                     "link up"
                 ),
                 None => tracing::info!(link = self.kernel.name(link), "link down"),

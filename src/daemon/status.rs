@@ -4,6 +4,7 @@
 
 mod neighbours;
 mod progress;
+mod ranks;
 mod router;
 mod trust;
 
@@ -15,6 +16,8 @@ use serde_json::{Map, Value, json};
 
 use self::neighbours::Neighbours;
 pub(super) use self::progress::{done, progress};
+use self::ranks::link_prefixes;
+pub(super) use self::ranks::why;
 pub(super) use self::router::routes;
 pub(super) use self::trust::trust;
 use super::config::shown;
@@ -23,16 +26,14 @@ use super::{Failure, exit};
 use crate::linux::nft::{client, connections, link, member};
 use crate::node::trouble::{Course, Trouble};
 use crate::node::{Link, LinkId};
-use crate::proto::ownership::Candidate;
 use crate::proto::view::Peer;
 use crate::proto::{Reason, Timing, What};
 use crate::time::{Duration, Instant};
 use crate::wire::{MemberId, Name, Record, Scope};
 
-/// Records of others that are listed for a link, and prefixes whose ranks are: with all that a large
-/// router has, the node's hellos would wait for the answer.
+/// Records of others that are listed for a link: with all that a large router has, the node's hellos
+/// would wait for the answer.
 const LISTED: usize = 16_384;
-const RANKED: usize = 4096;
 
 /// An answer that is still to be completed with what the kernel says, which takes milliseconds:
 /// the node goes on meanwhile.
@@ -84,6 +85,7 @@ pub(super) fn status(daemon: &Daemon, now: Instant) -> Later {
         "trust": trust(daemon, now),
         "router": router::summary(daemon),
         "troubles": troubles(daemon, now),
+        "pending": progress(daemon, None)["pending"],
         "counters": counters(daemon),
     });
     let (client, neighbours) = (node.client, Neighbours::new(daemon, now));
@@ -113,7 +115,7 @@ pub(super) fn members(daemon: &Daemon, now: Instant) -> Value {
             json!({
                 "link": daemon.kernel.name(id),
                 "members": link_members(daemon, now, link),
-                "prefixes": link_prefixes(link),
+                "prefixes": link_prefixes(daemon, id, link),
             })
         })
         .collect();
@@ -184,7 +186,7 @@ fn link_status(daemon: &Daemon, now: Instant, id: LinkId, link: &Link) -> Value 
         "epoch": own.epoch(),
         "serving": records(own.records().iter()),
         "members": link_members(daemon, now, link),
-        "prefixes": link_prefixes(link),
+        "prefixes": link_prefixes(daemon, id, link),
         "neighbours": [],
         "routing": router::roles(link),
     })
@@ -268,33 +270,6 @@ fn one_member(id: MemberId, address: &[u8; 6], timing: Timing) -> Map<String, Va
     member
 }
 
-/// Every prefix that somebody serves on the link, its owner and the ranks for its first address.
-fn link_prefixes(link: &Link) -> Vec<Value> {
-    link.owners()
-        .take(RANKED)
-        .map(|(prefix, owner)| {
-            let ranks: Vec<Value> = link.ranks(prefix.addr()).iter().map(candidate).collect();
-            json!({
-                "prefix": shown(&prefix),
-                "owner": format!("{:#}", owner.id),
-                "owner_mac": mac(&owner.mac),
-                "own": owner.own,
-                "ranks": ranks,
-            })
-        })
-        .collect()
-}
-
-fn candidate(candidate: &Candidate) -> Value {
-    json!({
-        "id": format!("{:#}", candidate.id),
-        "mac": mac(&candidate.mac),
-        "own": candidate.own,
-        "draining": candidate.draining,
-        "preference": candidate.preference,
-    })
-}
-
 fn counters(daemon: &Daemon) -> Value {
     let counters = daemon.node.counters();
     let what = |(what, count): (What, u64)| (what.as_str(), count);
@@ -341,7 +316,7 @@ fn records(records: impl Iterator<Item = Record>) -> Value {
     known.collect()
 }
 
-fn scope(scope: Scope) -> &'static str {
+pub(super) fn scope(scope: Scope) -> &'static str {
     match scope {
         Scope::Site => "site",
         Scope::Global => "global",
@@ -349,10 +324,10 @@ fn scope(scope: Scope) -> &'static str {
     }
 }
 
-fn mac(address: &[u8; 6]) -> String {
+pub(super) fn mac(address: &[u8; 6]) -> String {
     address.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-fn millis(span: Duration) -> u64 {
+pub(super) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -9,6 +9,7 @@ mod operator;
 mod squatted;
 mod support;
 mod trusted_addresses;
+mod watched;
 
 use std::process::ExitCode;
 
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
         operator::TESTS,      //
         squatted::TESTS,      //
         trusted_addresses::TESTS,
+        watched::TESTS,       //
     ];
     testbed::harness::main(&all.concat())
 }

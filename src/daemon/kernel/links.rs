@@ -17,6 +17,9 @@ use crate::linux::sysctl;
 use crate::node::{LinkId, LinkState};
 use crate::wire::PORT;
 
+/// Links that are gone whose names are kept.
+const GONE: usize = 64;
+
 /// A configured interface that exists.
 #[derive(Debug)]
 pub(super) struct Attached {
@@ -64,10 +67,14 @@ impl Kernel {
                 .any(|l| LinkId(l.index) == *id && l.name == attached.name);
             if !stays {
                 changes.push((*id, None));
+                self.gone.insert(*id, attached.name.clone());
                 left.push(std::mem::take(&mut attached.class));
             }
             stays
         });
+        while self.gone.len() > GONE {
+            self.gone.pop_first();
+        }
         for class in left {
             self.leave_class(class);
         }
@@ -245,7 +252,8 @@ fn attach(
         groups => groups.map_err(|error| Failure::io(&format!("groups on {name}"), &error))?,
     };
     let tap = Arc::new(tap);
-    let reader = tokio::spawn(read(LinkId(link.index), Arc::clone(&tap), frames));
+    let reading = read(LinkId(link.index), name.clone(), Arc::clone(&tap), frames);
+    let reader = tokio::spawn(reading);
     Ok(Some(Attached {
         name,
         tap,
@@ -258,7 +266,7 @@ fn attach(
 }
 
 /// Hands frames on, one after another, until the node no longer listens.
-async fn read(link: LinkId, tap: Arc<Tap>, frames: mpsc::Sender<Frame>) {
+async fn read(link: LinkId, name: String, tap: Arc<Tap>, frames: mpsc::Sender<Frame>) {
     let mut buffer = vec![0; FRAME_BYTES];
     let mut failures = 0;
     loop {
@@ -281,9 +289,9 @@ async fn read(link: LinkId, tap: Arc<Tap>, frames: mpsc::Sender<Frame>) {
             // Told once when the interface goes down; the tap works again when it is back.
             Err(error) => {
                 failures += 1;
-                tracing::debug!(link = link.0, %error, "tap");
+                tracing::debug!(link = name, %error, "tap");
                 if failures > 100 {
-                    tracing::warn!(link = link.0, %error, "tap given up");
+                    tracing::warn!(link = name, %error, "tap given up");
                     return;
                 }
             }

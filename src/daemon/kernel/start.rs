@@ -41,6 +41,7 @@ impl Kernel {
             client: config.is_client(),
             interfaces: config.node.interfaces.clone(),
             links: BTreeMap::new(),
+            gone: BTreeMap::new(),
             held: BTreeMap::new(),
             gate: Gate::new(config),
             own: Own::default(),

@@ -7,14 +7,15 @@ use futures_util::FutureExt;
 use super::Daemon;
 use crate::daemon::control::{Asker, Request};
 use crate::daemon::{config, status};
-use crate::node::Event;
+use crate::node::{Event, Family};
 use crate::time::Instant;
 
 impl Daemon {
     pub(super) fn tell(&self, event: &Event) {
         match event {
             Event::Member { link, id, change } => {
-                tracing::info!(link = self.kernel.name(*link), member = %id, ?change, "member");
+                let (member, change) = (self.called(*link, *id), change.as_str());
+                tracing::info!(link = self.kernel.name(*link), member, "member {change}");
             }
             Event::Owner {
                 link,
@@ -24,7 +25,7 @@ impl Daemon {
                 let prefix = config::shown(prefix);
                 let owner = match owner {
                     Some(owner) if owner.own => "this host".to_owned(),
-                    Some(owner) => owner.id.to_string(),
+                    Some(owner) => self.called(*link, owner.id),
                     None => "nobody".to_owned(),
                 };
                 tracing::info!(link = self.kernel.name(*link), prefix, owner, "owner");
@@ -39,7 +40,8 @@ impl Daemon {
                 hops,
             } => {
                 let prefix = config::shown(prefix);
-                tracing::debug!(prefix, ?scope, draining, hops = hops.len(), "route");
+                let scope = status::scope(*scope);
+                tracing::debug!(prefix, scope, draining, hops = hops.len(), "route");
             }
             Event::Forwarder {
                 link,
@@ -48,25 +50,43 @@ impl Daemon {
             } => {
                 let forwarder = match forwarder {
                     Some(forwarder) if forwarder.own => "this host".to_owned(),
-                    Some(forwarder) => forwarder.id.to_string(),
+                    Some(forwarder) => self.called(*link, forwarder.id),
                     None => "nobody".to_owned(),
                 };
                 let link = self.kernel.name(*link);
-                tracing::info!(link, ?family, forwarder, "forwarder");
+                let family = match family {
+                    Family::V4 => "IPv4",
+                    Family::V6 => "IPv6",
+                };
+                tracing::info!(link, family, forwarder, "forwarder");
             }
             Event::Recovered => tracing::info!("recovered: the table is complete"),
-            Event::Refused { link, id, reason } => {
-                let (link, reason) = (self.kernel.name(*link), reason.as_str());
-                tracing::warn!(link, member = %id, reason, "refused: no room");
+            Event::Refused {
+                link: on,
+                id,
+                reason,
+            } => {
+                let (link, reason) = (self.kernel.name(*on), reason.as_str());
+                let member = self.called(*on, *id);
+                tracing::warn!(link, member, reason, "refused: no room");
             }
             Event::Trouble { link, trouble } => {
                 let kind = trouble.kind.as_str();
                 tracing::warn!(link = self.kernel.name(*link), kind, "{trouble}");
             }
-            Event::Lease { .. } | Event::Neighbour { .. } | Event::Verified { .. } => {
-                tracing::trace!(?event);
+            Event::Neighbour { link, address, mac } => {
+                let (link, mac) = (self.kernel.name(*link), mac.as_ref().map(status::mac));
+                tracing::trace!(link, %address, mac, "neighbour entry");
             }
-            Event::Serve { .. } | Event::Withdraw { .. } => tracing::debug!(?event),
+            Event::Lease { link, lasts, .. } => {
+                let (link, lasts_ms) = (self.kernel.name(*link), status::millis(*lasts));
+                tracing::trace!(link, lasts_ms, "lease");
+            }
+            Event::Verified { link, .. } => {
+                tracing::trace!(link = self.kernel.name(*link), "unicast address verified");
+            }
+            // Told when the kernel has done it.
+            Event::Serve { .. } | Event::Withdraw { .. } => {}
         }
     }
 
@@ -79,6 +99,7 @@ impl Daemon {
         let done = match request {
             Request::Status => return status::status(self, now),
             Request::Neighbours => return status::neighbours(self, now),
+            Request::Why { address } => return status::why(self, now, address),
             Request::Connections => return status::connections(self),
             Request::Members => Ok(status::members(self, now)),
             Request::Routes => Ok(status::routes(self)),

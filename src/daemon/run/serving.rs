@@ -11,7 +11,7 @@ use crate::daemon::config::shown;
 use crate::daemon::control::{Asker, Request};
 use crate::daemon::{Failure, exit, status};
 use crate::linux::state::Joined;
-use crate::node::{JoinOptions, LinkId, Remaining};
+use crate::node::{JoinOptions, Link, LinkId, Remaining};
 use crate::time::Instant;
 use crate::wire::Scope;
 
@@ -143,8 +143,8 @@ impl Daemon {
             shown(&prefix),
             self.kernel.name(link)
         );
-        let others = self.node.links().filter(|(id, _)| *id == link);
-        let others = others.flat_map(|(_, link)| link.peers());
+        let others = self.node.link(link).into_iter();
+        let others = others.flat_map(Link::peers);
         let mut idle = others
             .filter(|(_, peer)| !peer.records().is_empty())
             .map(|(id, _)| id)

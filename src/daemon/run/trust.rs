@@ -1,7 +1,6 @@
 //! Whose word counts: the files of the `[trust]` table, at the start and again on a reload.
 
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -116,7 +115,8 @@ impl Daemon {
         }
         self.warned_ms = wall;
         let serial = certificate.serial;
-        let ends_in = format!("{:?}", Duration::from_secs(left / 1000));
+        let (days, hours) = (left / DAY_MS, left % DAY_MS / 3_600_000);
+        let ends_in = format!("{days} days {hours} hours");
         if revoked {
             tracing::error!(
                 serial,

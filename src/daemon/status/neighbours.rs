@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
+use super::ranks::{astray, name};
 use super::{mac, millis};
 use crate::addr::Class;
 use crate::daemon::Failure;
@@ -15,8 +16,19 @@ use crate::time::{Duration, Instant};
 use crate::wire::MemberId;
 use crate::wire::frame::Mac;
 
-/// A link's verified entries: link-layer address, member, age.
-type Verified = BTreeMap<IpAddr, (Mac, MemberId, Duration)>;
+/// An entry that the node has verified.
+struct Known {
+    mac: Mac,
+    member: MemberId,
+    name: Option<String>,
+    preference: Option<u16>,
+    age: Duration,
+    /// Why it does not lead to the owner.
+    why: Option<String>,
+}
+
+/// A link's verified entries.
+type Verified = BTreeMap<IpAddr, Known>;
 
 /// What the node knows of a client's entries, before the kernel is asked.
 pub(super) struct Neighbours {
@@ -28,19 +40,28 @@ pub(super) struct Neighbours {
 impl Neighbours {
     pub(super) fn new(daemon: &Daemon, now: Instant) -> Self {
         let node = daemon.node.config();
-        let verified = |link: &Link| {
-            let age = |since| now.saturating_duration_since(since);
-            let entries = link.neighbours();
-            entries
-                .map(|(at, entry)| (at, (entry.mac, entry.member, age(entry.since))))
-                .collect()
+        let verified = |id: LinkId, link: &Link| -> Verified {
+            let known = link.neighbours().map(|(at, entry)| {
+                let ranks = link.ranks(at);
+                let member = ranks.iter().find(|ranked| ranked.id == entry.member);
+                let known = Known {
+                    mac: entry.mac,
+                    member: entry.member,
+                    name: name(daemon, id, entry.member),
+                    preference: member.map(|member| member.preference),
+                    age: now.saturating_duration_since(entry.since),
+                    why: astray(daemon, now, (id, link), at, entry),
+                };
+                (at, known)
+            });
+            known.collect()
         };
         let links = daemon.node.links();
         Self {
             netlink: daemon.kernel.netlink().clone(),
             class: node.client.then(|| node.class.clone()),
             links: links
-                .map(|(id, link)| (id, daemon.kernel.name(id).to_owned(), verified(link)))
+                .map(|(id, link)| (id, daemon.kernel.name(id).to_owned(), verified(id, link)))
                 .collect(),
         }
     }
@@ -61,14 +82,17 @@ impl Neighbours {
             let describe = |address: &IpAddr| {
                 let entry = verified.get(address);
                 let kernel = kernel.get(address);
-                let known = entry.map(|(address, ..)| *address);
+                let known = entry.map(|entry| entry.mac);
                 json!({
                     "link": name,
                     "address": address,
                     "mac": known.or(kernel.and_then(|kernel| kernel.mac)).as_ref().map(mac),
-                    "member": entry.map(|(_, member, _)| format!("{member:#}")),
+                    "member": entry.map(|entry| format!("{:#}", entry.member)),
+                    "name": entry.and_then(|entry| entry.name.as_deref()),
+                    "preference": entry.and_then(|entry| entry.preference),
+                    "why": entry.and_then(|entry| entry.why.as_deref()),
                     "verified": entry.is_some(),
-                    "age_ms": entry.map(|(_, _, age)| millis(*age)),
+                    "age_ms": entry.map(|entry| millis(entry.age)),
                     "kernel_state": kernel.map(|kernel| kernel.state),
                 })
             };

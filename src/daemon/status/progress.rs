@@ -6,6 +6,7 @@ use crate::addr::Prefix;
 use crate::daemon::config::shown;
 use crate::daemon::run::Daemon;
 use crate::node::LinkId;
+use crate::proto::view::Peer;
 use crate::wire::MemberId;
 
 /// Entries of a list at most: with all that thousands of prefixes would have, hellos would wait.
@@ -105,10 +106,8 @@ fn owners(daemon: &Daemon, prefix: Prefix) -> Vec<Value> {
 impl Daemon {
     /// A member as people call it: by its host's name, if it states one, and its id.
     pub(in crate::daemon) fn called(&self, link: LinkId, id: MemberId) -> String {
-        let links = self.node.links().filter(|(on, _)| *on == link);
-        let mut peers = links.flat_map(|(_, link)| link.peers());
-        let name = peers.find(|(peer, _)| *peer == id);
-        match name.and_then(|(_, peer)| peer.name()) {
+        let peer = self.node.link(link).and_then(|link| link.peer(id));
+        match peer.and_then(Peer::name) {
             Some(name) => format!("{name} ({id})"),
             None => id.to_string(),
         }

@@ -20,6 +20,19 @@ pub enum Change {
     Distrusted,
 }
 
+impl Change {
+    /// The change in a word, for logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Joined => "joined",
+            Self::Changed => "changed",
+            Self::Left => "left",
+            Self::Dead => "died",
+            Self::Distrusted => "is no longer trusted",
+        }
+    }
+}
+
 /// What became of a peer, and of its records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerEvent {

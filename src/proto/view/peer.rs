@@ -40,6 +40,8 @@ pub struct Peer {
     pub(super) skipped: Vec<Skipped>,
     pub(super) parts: Parts,
     pub(super) heard: Instant,
+    /// When it was first heard in this life.
+    pub(super) known: Instant,
     /// What its last statement was verified to be allowed; `None` if it was not verified.
     pub(super) standing: Option<Arc<Standing>>,
     /// When a hello had a wrong value last.
@@ -109,6 +111,11 @@ impl Peer {
     /// vouched for that.
     pub fn standing(&self) -> Option<&Arc<Standing>> {
         self.standing.as_ref()
+    }
+
+    /// When the peer was heard first in this life of it.
+    pub fn known_since(&self) -> Instant {
+        self.known
     }
 
     /// When the peer was heard last.
@@ -191,6 +198,7 @@ impl Peer {
             skipped: before.map(|peer| peer.skipped.clone()).unwrap_or_default(),
             parts: Parts::default(),
             heard: now,
+            known: now,
             standing: None,
             wrong_at: None,
         }
