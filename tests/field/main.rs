@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         operator::TESTS,      //
         squatted::TESTS,      //
         trusted_addresses::TESTS,
-        watched::TESTS,       //
+        watched::TESTS, //
     ];
     testbed::harness::main(&all.concat())
 }
