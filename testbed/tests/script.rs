@@ -99,15 +99,15 @@ fn script() -> Script {
 
 /// What must hold in any world.
 fn judged(round: &Round) -> Result<()> {
-    let mut checks = judge::losses(round);
+    let mut checks = judge::losses(round, &[]);
     checks.push(judge::second_actor(round, &[]));
-    checks.push(judge::undisturbed_members(round));
+    checks.push(judge::undisturbed_members(round, &[]));
     checks.push(judge::handover_overlap(round));
     checks.push(judge::whole(round));
     checks.extend(judge::resolution(round, 1));
     let members = ["10.15.46.11", "10.15.46.12", "fd15:46::11", "fd15:46::12"];
     let members = members.map(|address| address.parse().expect("an address"));
-    checks.extend(judge::segments(round, &members, |_| false).checks());
+    checks.extend(judge::segments(round, &members, &[], |_| false).checks());
     let failed: Vec<&Check> = checks.iter().filter(|check| !check.passed).collect();
     ensure!(failed.is_empty(), "{}: {failed:#?}", round.name);
     // A script in which nothing is hit would pass all that.

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use hamp::daemon::{Failure, exit};
@@ -28,6 +29,9 @@ pub(super) struct Arguments {
     /// The short form: 20 seconds at most
     #[arg(long)]
     quick: bool,
+    /// Let nothing happen, and ask for so many seconds (first-link)
+    #[arg(long, value_name = "SECONDS", conflicts_with = "quick")]
+    undisturbed: Option<u64>,
     /// Write everything measured to a JSON file (- is stdout, the story goes to stderr then)
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -100,9 +104,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8> {
             return Ok(findings.code());
         }
     }
+    if arguments.undisturbed.is_some() && scenario.name != "first-link" {
+        return usage("--undisturbed is for first-link");
+    }
     watch_signals()?;
     let options = Options {
         quick: arguments.quick,
+        undisturbed: arguments.undisturbed.map(Duration::from_secs),
         step: arguments.step,
         keep: arguments.keep,
         world,

@@ -24,14 +24,29 @@ fn describe(request: &Request, mark: &Mark) -> String {
 
 /// Nothing is lost where nothing breaks (`undisturbed-lost`, `orderly-lost`), and after a fault only
 /// in its window (`last-lost/EVENT`).
-pub fn losses(round: &Round) -> Vec<Check> {
+///
+/// A connection of a host in `stock`, which knows nothing of hamp, ends when another member answers for
+/// the address: while that happens in good order, the one that is open at that moment
+/// (`plain-broken`).
+pub fn losses(round: &Round, stock: &[&str]) -> Vec<Check> {
     let (mut quiet, mut orderly, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+    let mut broken = Vec::new();
     for mark in &round.marks {
         let all = requests_of(round, mark);
         let lost: Vec<&Request> = all.filter(|r| r.outcome.is_err()).collect();
         match mark.kind {
             Kind::Quiet => quiet.extend(lost.iter().map(|r| describe(r, mark))),
-            Kind::Orderly => orderly.extend(lost.iter().map(|r| describe(r, mark))),
+            Kind::Orderly => {
+                let mut open = BTreeSet::new();
+                for request in &lost {
+                    let plain = stock.contains(&&*request.host) && request.service == "http";
+                    if !plain {
+                        orderly.push(describe(request, mark));
+                    } else if !open.insert((&request.host, request.family)) {
+                        broken.push(describe(request, mark));
+                    }
+                }
+            }
             Kind::Fault => {
                 let times = lost.iter().map(|r| r.sent.ms_since(mark.from));
                 let last = times.reduce(f64::max).unwrap_or(0.0);
@@ -50,14 +65,18 @@ pub fn losses(round: &Round) -> Vec<Check> {
         Check::none("undisturbed-lost", &quiet, "requests"),
         Check::none("orderly-lost", &orderly, "requests"),
     ];
+    if !stock.is_empty() {
+        checks.push(Check::none("plain-broken", &broken, "connections"));
+    }
     checks.extend(faults);
     checks
 }
 
-/// One member answers while nothing happens.
-pub fn undisturbed_members(round: &Round) -> Check {
+/// One member answers while nothing happens; hosts in `apart` ask for another address.
+pub fn undisturbed_members(round: &Round, apart: &[&str]) -> Check {
     let first = round.marks.first();
     let all = first.into_iter().flat_map(|mark| requests_of(round, mark));
+    let all = all.filter(|request| !apart.contains(&&*request.host));
     let who: BTreeSet<_> = all.filter_map(|r| r.outcome.as_deref().ok()).collect();
     let who: Vec<_> = who.into_iter().collect();
     Check::at_most("undisturbed-members", figure(who.len()), 1.0, "members").noted(who.join(" "))

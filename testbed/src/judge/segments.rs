@@ -1,4 +1,5 @@
-//! The rule of TCP (RFC 1546): of all segments to an anycast address only a SYN may pass.
+//! The rule of TCP (RFC 1546): of all segments to an anycast address only a SYN may pass. Hosts that know
+//! nothing of that have plain connections: the address is what both ends see.
 
 use std::net::IpAddr;
 
@@ -14,17 +15,29 @@ pub struct Segments {
     pub syns: usize,
     /// SYN-ACKs from a unicast address of a member.
     pub unicast_syn_acks: usize,
+    /// SYN-ACKs from the anycast address to hosts that know nothing of it.
+    pub plain_syn_acks: usize,
     /// Everything else to or from the anycast address.
     pub violations: Vec<String>,
+    /// Whether there are hosts that know nothing of it.
+    has_stock: bool,
 }
 
 /// Looks at every TCP segment once, where its sender's link carries it.
 ///
 /// Segments that are sent by hand, from ports for which `by_hand` holds, are left out; `unicast` are
-/// the members' own addresses.
-pub fn segments(round: &Round, unicast: &[IpAddr], by_hand: impl Fn(u16) -> bool) -> Segments {
+/// the members' own addresses, `stock` those of hosts without hamp.
+pub fn segments(
+    round: &Round,
+    unicast: &[IpAddr],
+    stock: &[IpAddr],
+    by_hand: impl Fn(u16) -> bool,
+) -> Segments {
     let anycast = &round.anycast;
-    let mut found = Segments::default();
+    let mut found = Segments {
+        has_stock: !stock.is_empty(),
+        ..Segments::default()
+    };
     for frame in round.captured.frames.iter().filter(|f| f.from_host) {
         let Ok(packet) = LaxSlicedPacket::from_ethernet(&frame.bytes) else {
             continue;
@@ -36,6 +49,13 @@ pub fn segments(round: &Round, unicast: &[IpAddr], by_hand: impl Fn(u16) -> bool
             continue;
         };
         if by_hand(tcp.source_port()) {
+            continue;
+        }
+        if stock.contains(&source) && anycast.contains(&destination) {
+            continue;
+        }
+        if stock.contains(&destination) && anycast.contains(&source) {
+            found.plain_syn_acks += usize::from(tcp.syn() && tcp.ack());
             continue;
         }
         let bare_syn = tcp.syn() && !tcp.ack() && !tcp.rst() && !tcp.fin();
@@ -62,18 +82,27 @@ pub fn segments(round: &Round, unicast: &[IpAddr], by_hand: impl Fn(u16) -> bool
 }
 
 impl Segments {
-    /// `tcp-only-syn`, and `tcp-unicast-syn-ack` that there was anything to see.
-    pub fn checks(&self) -> [Check; 2] {
+    /// `tcp-only-syn`, and that there was anything to see: `tcp-unicast-syn-ack`, and `tcp-plain-syn-ack`
+    /// where hosts know nothing of it.
+    pub fn checks(&self) -> Vec<Check> {
         let seen = format!("{} SYNs, {} SYN-ACKs", self.syns, self.unicast_syn_acks);
-        let unanswered = if self.unicast_syn_acks == 0 {
-            vec!["none seen".into()]
-        } else {
-            vec![]
+        let some = |id: &str, count: usize| {
+            let none = if count == 0 {
+                vec!["none seen".into()]
+            } else {
+                vec![]
+            };
+            Check::none(id, &none, "failures").noted(format!("{count} seen"))
         };
-        [
+        let mut checks = vec![
             Check::none("tcp-only-syn", &self.violations, "segments").noted(seen),
-            Check::none("tcp-unicast-syn-ack", &unanswered, "failures"),
-        ]
+            some("tcp-unicast-syn-ack", self.unicast_syn_acks),
+        ];
+        checks.extend(
+            self.has_stock
+                .then(|| some("tcp-plain-syn-ack", self.plain_syn_acks)),
+        );
+        checks
     }
 }
 
@@ -110,7 +139,7 @@ mod tests {
             tcp(client, unicast, "A"),
             tcp(client, unicast, "FA"),
         ];
-        let seen = segments(&round(good), &[unicast.into()], |_| false);
+        let seen = segments(&round(good), &[unicast.into()], &[], |_| false);
         assert_eq!((seen.syns, seen.unicast_syn_acks), (1, 1));
         assert!(seen.violations.is_empty(), "{:?}", seen.violations);
         let bad = vec![
@@ -120,7 +149,10 @@ mod tests {
             tcp(client, a, "R"),
             tcp(a, client, "R"),
         ];
-        let seen = segments(&round(bad), &[unicast.into()], |_| false);
+        let seen = segments(&round(bad.clone()), &[unicast.into()], &[], |_| false);
         assert_eq!(seen.violations.len(), 5, "{:?}", seen.violations);
+        let seen = segments(&round(bad), &[unicast.into()], &[client.into()], |_| false);
+        assert!(seen.violations.is_empty(), "{:?}", seen.violations);
+        assert_eq!((seen.syns, seen.plain_syn_acks), (0, 1));
     }
 }

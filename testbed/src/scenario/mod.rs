@@ -44,6 +44,8 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
 pub struct Options {
     /// The short form, 20 s at most.
     pub quick: bool,
+    /// Nothing happens, for so long: what is lost then is lost for nothing.
+    pub undisturbed: Option<Duration>,
     /// Wait for a key before each event, and print a command to look with.
     pub step: bool,
     /// Leave a shell in the lab at the end.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 
+use super::network::INSIDE;
 use super::round::{EVERY, Told};
 use crate::capture::{Stamp, ends};
 use crate::judge;
@@ -26,13 +27,13 @@ pub(super) fn add(run: &mut Run, told: &Told, started: Stamp) {
         checks.push(Check::none("story-told", why, "failures"));
     }
     checks.push(answerers(told));
-    checks.extend(judge::losses(round));
+    checks.extend(judge::losses(round, &["stock", "box"]));
     checks.extend(gaps(round));
     checks.extend(routers(round));
     checks.push(judge::second_actor(round, &[]));
     checks.push(judge::handover_overlap(round));
     checks.push(Check::none("site-stays-inside", &told.site, "routes"));
-    checks.extend(judge::segments(round, &told.unicast, |_| false).checks());
+    checks.extend(judge::segments(round, &told.unicast, &told.stock, |_| false).checks());
     checks.push(judge::whole(round));
     let bad: Vec<String> = told
         .programs
@@ -57,7 +58,8 @@ pub(super) fn add(run: &mut Run, told: &Told, started: Stamp) {
 fn answerers(told: &Told) -> Check {
     let mut wrong = Vec::new();
     for (mark, (name, expected)) in told.round.marks.iter().zip(&told.expected) {
-        let settled = judge::requests_of(&told.round, mark).filter(|r| r.sent >= mark.settled);
+        let settled = judge::requests_of(&told.round, mark)
+            .filter(|r| r.sent >= mark.settled && r.host != INSIDE);
         let who: BTreeSet<_> = settled.filter_map(|r| r.outcome.as_deref().ok()).collect();
         if who.len() != 1 || !who.contains(expected) {
             let who: Vec<_> = who.into_iter().collect();

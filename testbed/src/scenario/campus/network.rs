@@ -17,6 +17,9 @@ pub(super) const DAEMONS: [(&str, &str); 5] = [
     ("west", "FRR"),
 ];
 
+/// A container behind the member far, which answers it itself.
+pub(super) const INSIDE: &str = "box";
+
 /// Both addresses of an end of a cable between routers; cables have numbers.
 fn cable(number: u8, end: u8) -> [String; 2] {
     [
@@ -40,7 +43,9 @@ pub(super) fn topology(hello_ms: u128) -> Topology {
     let router = format!("{node}interfaces = [\"eth0\"]\n[router]\n");
     let beside_frr = format!("{router}multipath = \"routes\"\n");
     let member = |preference: u32| {
-        format!("{node}[member]\naddresses = [\"{A4}\", \"{A6}\"]\npreference = {preference}\n")
+        format!(
+            "{node}interfaces = [\"eth0\"]\n[member]\naddresses = [\"{A4}\", \"{A6}\"]\npreference = {preference}\n"
+        )
     };
     // The address of the next router, which answers for the class on a link without hamp.
     let beyond = |topology: Topology, number: u8| {
@@ -89,6 +94,10 @@ pub(super) fn topology(hello_ms: u128) -> Topology {
             .hamp(member(preference));
     }
     topology
+        .host(INSIDE)
+        .cable("far", &cable(7, 1), &cable(7, 2))
+        .route("default", "10.0.7.2")
+        .route("default", "fd00:0:0:7::2")
 }
 
 /// A running routing daemon.

@@ -21,8 +21,8 @@ use crate::{Host, Lab, Process, wait};
 
 /// Addresses that near and far serve for their site alone.
 const SITE: [&str; 2] = ["198.18.0.2", "2001:2:0:1546::2"];
-/// Streams of requests: two services and two families of client, two families of stock.
-const STREAMS: usize = 6;
+/// Streams of requests through the network: two services over two families, of client and of stock.
+const STREAMS: usize = 8;
 /// Time between two requests of a stream.
 pub(super) const EVERY: Duration = Duration::from_millis(20);
 /// What a member may serve on after it has left, less what a settled phase lasts at least.
@@ -51,6 +51,8 @@ pub(super) struct Told {
     pub(super) programs: Vec<Program>,
     /// Unicast addresses of the members.
     pub(super) unicast: Vec<IpAddr>,
+    /// Those of hosts that know nothing of hamp.
+    pub(super) stock: Vec<IpAddr>,
     /// Who is to answer in each phase, by its name.
     pub(super) expected: Vec<(String, &'static str)>,
     /// Where an address of a site was told that must not be, and where it was not that should.
@@ -114,6 +116,11 @@ impl<'a> Round<'a> {
             let host = round.lab.host(name);
             let own = [host.address(false), host.address(true)];
             round.told.unicast.extend(own.into_iter().flatten());
+        }
+        for name in ["stock", network::INSIDE] {
+            let host = round.lab.host(name);
+            let own = [host.address(false), host.address(true)];
+            round.told.stock.extend(own.into_iter().flatten());
         }
         for name in ["near", "far"] {
             for address in SITE {
@@ -242,8 +249,8 @@ impl<'a> Round<'a> {
         };
         for (host, streams) in [
             ("client", streams(&[Service::Http, Service::Dns], 1)),
-            // Without hamp a host resets the SYN-ACK from another address, so it asks by UDP alone.
-            ("stock", streams(&[Service::Dns], 15)),
+            ("stock", streams(&[Service::Dns, Service::Http], 15)),
+            (network::INSIDE, streams(&[Service::Dns, Service::Http], 8)),
         ] {
             let load = Load::start(self.lab.host(host), streams, &self.ended)?;
             self.loads.push(load);
@@ -405,7 +412,8 @@ impl<'a> Round<'a> {
         let (begun, limit) = (Instant::now(), self.limit());
         loop {
             self.options.stay(Duration::from_millis(50), || {})?;
-            let recent = self.recent(Duration::from_millis(200));
+            let mut recent = self.recent(Duration::from_millis(200));
+            recent.retain(|request| request.host != network::INSIDE);
             let mut streams = std::collections::BTreeSet::new();
             let all = recent.iter().all(|request| {
                 streams.insert((&request.host, &request.service, request.family));

@@ -23,24 +23,13 @@ pub(super) fn add(run: &mut Run, told: &Told, started: Stamp) {
             "failures",
         ));
     }
-    checks.extend(judge::losses(round));
+    checks.extend(judge::losses(round, &["stock", "box"]));
     checks.push(judge::second_actor(round, &["stock"]));
-    checks.push(judge::undisturbed_members(round));
+    checks.push(judge::undisturbed_members(round, &["box"]));
     checks.push(judge::handover_overlap(round));
-    checks.extend(judge::resolution(round, 2));
-    let segments = judge::segments(round, &told.unicast, inject::by_hand);
-    checks.extend(segments.checks());
-    let injected = inject::found(&round.captured, &round.anycast);
-    let mut taken = injected.answers;
-    if told.broke.is_none() && (injected.arrived < 18 || injected.syn_acks < 2) {
-        taken.push(format!(
-            "{} arrived, {} SYNs answered",
-            injected.arrived, injected.syn_acks
-        ));
+    if !round.captured.links.is_empty() {
+        checks.extend(captured(told));
     }
-    let sent = format!("{} segments by hand", injected.arrived);
-    checks.push(Check::none("tcp-nothing-but-syn-taken", &taken, "segments").noted(sent));
-    checks.push(judge::whole(round));
     let bad: Vec<String> = told
         .programs
         .iter()
@@ -72,4 +61,24 @@ pub(super) fn add(run: &mut Run, told: &Told, started: Stamp) {
         ..c
     }));
     run.programs.clone_from(&told.programs);
+}
+
+/// What the link's frames show.
+fn captured(told: &Told) -> Vec<Check> {
+    let round = &told.round;
+    let mut checks = judge::resolution(round, 2);
+    let segments = judge::segments(round, &told.unicast, &told.stock, inject::by_hand);
+    checks.extend(segments.checks());
+    let injected = inject::found(&round.captured, &round.anycast);
+    let mut taken = injected.answers;
+    if told.broke.is_none() && (injected.arrived < 18 || injected.syn_acks < 2) {
+        taken.push(format!(
+            "{} arrived, {} SYNs answered",
+            injected.arrived, injected.syn_acks
+        ));
+    }
+    let sent = format!("{} segments by hand", injected.arrived);
+    checks.push(Check::none("tcp-nothing-but-syn-taken", &taken, "segments").noted(sent));
+    checks.push(judge::whole(round));
+    checks
 }

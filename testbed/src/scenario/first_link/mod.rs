@@ -1,14 +1,17 @@
 //! `first-link`: the main job on real input.
 //!
 //! ```text
+//!                      box
+//!                       |
 //!    s1       s2       s3      client    stock
 //!   .11      .12      .13       .100     .101     10.15.46.0/24, fd15:46::/64
 //!    |        |        |         |         |
 //!   -+--------+--------+---------+---------+-     one bridge, each link captured
 //! ```
 //! s1, s2 and s3 serve 198.18.0.1 and 2001:2:0:1546::1 with nginx, named and sshd; `client` runs
-//! hamp as a client, `stock` knows nothing of it and forgets its neighbour entries all the time.
-//! While both ask at a steady rate, the member that answers leaves, is killed with its servers, is
+//! hamp as a client, `stock` knows nothing of it and forgets its neighbour entries all the time. `box`
+//! stands for a container behind s3, which forwards for it: it asks for 198.18.0.2 and
+//! 2001:2:0:1546::2, which s1 and s2 serve. While all three ask at a steady rate, the member that answers leaves, is killed with its servers, is
 //! killed alone, freezes, and has its cable pulled; each time it comes back.
 //!
 //! Files: `hold` connections that stay open, `inject` segments
@@ -35,6 +38,8 @@ use view::View;
 pub(crate) const A4: &str = "198.18.0.1";
 /// The IPv6 address that the members share.
 pub(crate) const A6: &str = "2001:2:0:1546::1";
+/// What only the first two members serve.
+const OTHERS: [&str; 2] = ["198.18.0.2", "2001:2:0:1546::2"];
 /// One line about it.
 const ABOUT: &str =
     "three members share one address on one link and lose one another in several ways";
@@ -72,7 +77,14 @@ fn run(options: &Options) -> Result<Story> {
     }
     let (mut topology, mut rounds) = (Topology::default(), Vec::new());
     let stalls = crate::wait::Stalls::watch()?;
-    let hellos: &[u64] = if options.quick { &[50] } else { &[1000, 50] };
+    let hellos: &[u64] = match options {
+        Options {
+            undisturbed: Some(_),
+            ..
+        } => &[1000],
+        Options { quick: true, .. } => &[50],
+        _ => &[1000, 50],
+    };
     for (index, hello) in hellos.iter().enumerate() {
         let last = index + 1 == hellos.len();
         let hello = Duration::from_millis(*hello);

@@ -18,7 +18,7 @@ use nix::sys::signal::Signal;
 use super::hold;
 use super::inject;
 use super::view::View;
-use super::{A4, A6, DEAD_HELLOS, MEMBERS, window};
+use super::{A4, A6, DEAD_HELLOS, MEMBERS, OTHERS, window};
 use crate::capture::{Capture, Stamp};
 use crate::lab::HAMP;
 use crate::load::{Ended, Load, Service, Stream};
@@ -64,14 +64,22 @@ pub(super) struct Told {
     pub(super) broke: Option<String>,
     /// Unicast addresses of the members.
     pub(super) unicast: Vec<IpAddr>,
+    /// Those of the host that knows nothing of hamp.
+    pub(super) stock: Vec<IpAddr>,
 }
 
 impl<'a> Round<'a> {
     /// Builds the lab and starts servers, daemons, capture and load.
     pub(super) fn build(options: &'a Options, hello: Duration) -> Result<Self> {
         let lab = Lab::new(&topology(hello))?;
-        let files = pcap_dir(options, hello)?;
-        let capture = Capture::start(&lab, "switch", files.as_deref())?;
+        forward(lab.host("s3"))?;
+        // Hours of frames do not fit into memory.
+        let capture = if options.undisturbed.is_none() {
+            let files = pcap_dir(options, hello)?;
+            Some(Capture::start(&lab, "switch", files.as_deref())?)
+        } else {
+            None
+        };
         // NOTE(unwrap): our own constants are addresses.
         let anycast = [A4, A6].map(|address| address.parse().unwrap());
         let told = Told {
@@ -93,7 +101,7 @@ impl<'a> Round<'a> {
             forgot: (Instant::now(), true),
             ended: Ended::default(),
             loads: Vec::new(),
-            capture: Some(capture),
+            capture,
             told,
             epoch: serde_json::Value::Null,
             lab,
@@ -129,6 +137,9 @@ impl<'a> Round<'a> {
             let own = [host.address(false), host.address(true)];
             self.told.unicast.extend(own.into_iter().flatten());
         }
+        let stock = self.lab.host("stock");
+        let own = [stock.address(false), stock.address(true)];
+        self.told.stock.extend(own.into_iter().flatten());
         Ok(())
     }
 
@@ -142,14 +153,10 @@ impl<'a> Round<'a> {
 
     fn load(&mut self) -> Result<()> {
         let ms = Duration::from_millis;
-        let to = |service: Service| {
-            let port = service.port();
+        let streams = |to: [&str; 2], service: Service, every: u64, offset: u64| {
             // NOTE(unwrap): our own constants are addresses.
-            [A4, A6].map(|a| std::net::SocketAddr::new(a.parse().unwrap(), port))
-        };
-        let streams = |service, every: u64, offset: u64| {
-            to(service)
-                .into_iter()
+            let to = to.map(|a| std::net::SocketAddr::new(a.parse().unwrap(), service.port()));
+            to.into_iter()
                 .zip([0, every / 2])
                 .map(move |(to, more)| Stream {
                     service,
@@ -158,13 +165,22 @@ impl<'a> Round<'a> {
                     offset: ms(offset + more),
                 })
         };
-        let client = streams(Service::Http, 20, 3)
-            .chain(streams(Service::Dns, 50, 7))
+        let shared = [A4, A6];
+        let client = streams(shared, Service::Http, 20, 3)
+            .chain(streams(shared, Service::Dns, 50, 7))
             .collect();
-        let stock = streams(Service::Dns, 50, 17).collect();
-        for (host, streams) in [("client", client), ("stock", stock)] {
+        let stock = streams(shared, Service::Dns, 50, 17)
+            .chain(streams(shared, Service::Http, 50, 27))
+            .collect();
+        let behind = streams(OTHERS, Service::Dns, 100, 37)
+            .chain(streams(OTHERS, Service::Http, 100, 47))
+            .collect();
+        for (host, streams) in [("client", client), ("stock", stock), ("box", behind)] {
             let load = Load::start(self.lab.host(host), streams, &self.ended)?;
             self.loads.push(load);
+        }
+        if self.options.undisturbed.is_some() {
+            return Ok(());
         }
         let argv = ["ip", "-force", "-batch", "-"];
         self.forgets = Some(self.lab.host("stock").spawn_fed("forgets", &argv)?);
@@ -196,7 +212,7 @@ impl<'a> Round<'a> {
 /// The link, with hellos at this interval.
 fn topology(hello: Duration) -> Topology {
     let node = format!(
-        "[node]\nhello_ms = {}\ndead_hellos = {DEAD_HELLOS}\n\n",
+        "[node]\nhello_ms = {}\ndead_hellos = {DEAD_HELLOS}\n",
         hello.as_millis()
     );
     let addresses = |number: u8| {
@@ -209,14 +225,30 @@ fn topology(hello: Duration) -> Topology {
     // Distinct preferences, so that both addresses have the same owner and each fault hits both
     // families.
     for ((name, number), preference) in MEMBERS.iter().zip(11..).zip([300, 200, 100]) {
-        let member =
-            format!("[member]\naddresses = [\"{A4}\", \"{A6}\"]\npreference = {preference}\n");
+        let [b4, b6] = OTHERS;
+        let others = if *name == "s3" {
+            String::new()
+        } else {
+            format!(", \"{b4}\", \"{b6}\"")
+        };
+        let member = format!(
+            "interfaces = [\"eth0\"]\n[member]\naddresses = [\"{A4}\", \"{A6}\"{others}]\n\
+             preference = {preference}\n"
+        );
         topology = topology
             .host(name)
             .link("switch", &addresses(number))
             .hamp(format!("{node}{member}"));
     }
     topology
+        .host("box")
+        .cable(
+            "s3",
+            &["10.88.0.2/24", "fd88::2/64"],
+            &["10.88.0.1/24", "fd88::1/64"],
+        )
+        .route("default", "10.88.0.1")
+        .route("default", "fd88::1")
         .host("client")
         .link("switch", &addresses(100))
         .hamp(format!("{node}[client]\nenabled = true\n"))
@@ -225,6 +257,20 @@ fn topology(hello: Duration) -> Topology {
         // A host without hamp reaches the class because its administrator made it on-link.
         .route("198.18.0.0/16", "eth0")
         .route("2001:2:0:1546::/112", "eth0")
+}
+
+/// Makes a host forward for what is behind it, as one with containers does.
+fn forward(host: &Host) -> Result<()> {
+    host.sysctl("ipv4/ip_forward", "1")?;
+    host.sysctl("ipv6/conf/all/forwarding", "1")?;
+    let rules = ["ip saddr 10.88.0.0/24", "ip6 saddr fd88::/64"]
+        .map(|behind| format!("{behind} oifname eth0 masquerade\n"))
+        .concat();
+    host.sh(&format!(
+        "nft -f - <<'END'\ntable inet behind {{ chain out {{\n\
+         type nat hook postrouting priority srcnat\n{rules}}}\n}}\nEND"
+    ))
+    .map(drop)
 }
 
 /// A directory per round, so that the second does not overwrite the first.

@@ -1,17 +1,19 @@
 //! `intruder`: what somebody on the link can do who has no keys, or the wrong ones.
 //!
 //! ```text
+//!                         box
+//!                          |
 //!    one --- tap --+      two    near                  desk
 //!     .11          |      .12     .90                  .91
 //!                  |       |       |                    |
 //!     lan     -----+-------+-------+----+---     ---+---+-----+---  other
 //!     10.15.46.0/24        |            |           |         |     10.15.47.0/24
 //!                          |            +- router --+         |
-//!                      intruder .1           |            intruder .1
-//!                                         client
+//!                      intruder .1         |     |        intruder .1
+//!                                       client  stock
 //! ```
 //! one and two serve 198.18.0.1 and 2001:2:0:1546::1, one is preferred. near, desk and client keep
-//! asking. The intruder answers requests as everybody does who gets them; the switch `tap` is its own.
+//! asking, and two that know nothing of hamp: stock, and box behind two. The intruder answers requests as everybody does who gets them; the switch `tap` is its own.
 //! Each attack is mounted where nothing is verified, and again where everything is.
 //!
 //! Files: `attack` the attacks, `tool` scapy in a host, `keys` who has which, `prepare` and `stage` the

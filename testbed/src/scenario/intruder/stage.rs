@@ -26,7 +26,7 @@ const NETWORK: &str = include_str!("../../../../examples/labs/intruder.toml");
 /// The intruder's link-layer address on the link without members.
 const INTRUDER: &str = "02:00:00:00:01:66";
 /// Who asks.
-const CLIENTS: [&str; 3] = ["near", "desk", "client"];
+const CLIENTS: [&str; 5] = ["near", "desk", "client", "stock", "box"];
 /// Hellos that may be missed.
 const DEAD_HELLOS: u64 = 3;
 /// How often one client asks one thing, in milliseconds.
@@ -366,10 +366,10 @@ impl<'a> Stage<'a> {
             }
             drop(ended);
             for ((host, service, family), outcomes) in streams {
-                let wanted: &[&str] = if host == "near" {
-                    &["one", "two"]
-                } else {
-                    &["one"]
+                let wanted: &[&str] = match host.as_str() {
+                    "near" => &["one", "two"],
+                    "box" => &["two"],
+                    _ => &["one"],
                 };
                 let well = |outcome: &&Result<String, String>| {
                     outcome

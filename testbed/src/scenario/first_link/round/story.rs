@@ -18,6 +18,9 @@ impl Round<'_> {
         let settle = self.window().max(Duration::from_millis(400));
         self.settle(view, "start", MEMBERS.len(), &["client"])?;
         self.begin(view, "undisturbed", Kind::Quiet, None)?;
+        if let Some(time) = self.options.undisturbed {
+            return self.stay(view, time);
+        }
         self.stay(view, self.either(1500, 5000))?;
         self.quiet_tail();
 
@@ -60,8 +63,9 @@ impl Round<'_> {
             load.finish()?;
         }
         self.tick(view);
-        let capture = self.capture.take().context("no capture")?;
-        self.told.round.captured = capture.finish()?;
+        if let Some(capture) = self.capture.take() {
+            self.told.round.captured = capture.finish()?;
+        }
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         self.told.round.requests = std::mem::take(&mut *ended);
         drop(ended);
