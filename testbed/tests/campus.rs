@@ -90,18 +90,24 @@ fn figures(document: &Value) -> Result<()> {
             all
         };
         let steady = of("phases", "undisturbed");
-        // Over each family client asks two services and stock one.
+        // Over each family three hosts ask two services.
         ensure!(
-            steady.len().is_multiple_of(3) && !steady.is_empty(),
+            steady.len().is_multiple_of(6) && !steady.is_empty(),
             "{steady:?}"
         );
         for stream in &steady {
             let requests = stream["requests"].as_u64().unwrap_or(0);
             ensure!(requests >= 50 && stream["failed"] == 0, "{stream}");
+            let nearest = if stream["from_host"] == "box" {
+                "far"
+            } else {
+                "near"
+            };
             ensure!(
                 stream["by_member"]
                     .as_object()
-                    .is_some_and(|by| by.len() == 1 && by.contains_key("near"))
+                    .is_some_and(|by| by.len() == 1 && by.contains_key(nearest)),
+                "{stream}"
             );
         }
         for (event, from, to) in [

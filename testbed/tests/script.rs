@@ -99,7 +99,7 @@ fn script() -> Script {
 
 /// What must hold in any world.
 fn judged(round: &Round) -> Result<()> {
-    let mut checks = judge::losses(round, &[]);
+    let mut checks = judge::losses(round);
     checks.push(judge::second_actor(round, &[]));
     checks.push(judge::undisturbed_members(round, &[]));
     checks.push(judge::handover_overlap(round));

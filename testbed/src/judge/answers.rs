@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{asking, figure, owner_before, requests_of};
+use super::{asking, figure, is_plain, owner_before, requests_of};
 use crate::report::{Check, Kind, Mark, Request, Round};
 
 /// What is wrong with a request, for the detail of a check.
@@ -25,10 +25,10 @@ fn describe(request: &Request, mark: &Mark) -> String {
 /// Nothing is lost where nothing breaks (`undisturbed-lost`, `orderly-lost`), and after a fault only
 /// in its window (`last-lost/EVENT`).
 ///
-/// A connection of a host in `stock`, which knows nothing of hamp, ends when another member answers for
+/// A plain connection, of a host without hamp, ends when another member answers for
 /// the address: while that happens in good order, the one that is open at that moment
 /// (`plain-broken`).
-pub fn losses(round: &Round, stock: &[&str]) -> Vec<Check> {
+pub fn losses(round: &Round) -> Vec<Check> {
     let (mut quiet, mut orderly, mut faults) = (Vec::new(), Vec::new(), Vec::new());
     let mut broken = Vec::new();
     for mark in &round.marks {
@@ -39,8 +39,7 @@ pub fn losses(round: &Round, stock: &[&str]) -> Vec<Check> {
             Kind::Orderly => {
                 let mut open = BTreeSet::new();
                 for request in &lost {
-                    let plain = stock.contains(&&*request.host) && request.service == "http";
-                    if !plain {
+                    if !is_plain(round, request) {
                         orderly.push(describe(request, mark));
                     } else if !open.insert((&request.host, request.family)) {
                         broken.push(describe(request, mark));
@@ -65,7 +64,7 @@ pub fn losses(round: &Round, stock: &[&str]) -> Vec<Check> {
         Check::none("undisturbed-lost", &quiet, "requests"),
         Check::none("orderly-lost", &orderly, "requests"),
     ];
-    if !stock.is_empty() {
+    if !round.stock.is_empty() {
         checks.push(Check::none("plain-broken", &broken, "connections"));
     }
     checks.extend(faults);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{owner_before, requests_of};
+use super::{is_plain, owner_before, requests_of};
 use crate::capture::Stamp;
 use crate::report::{Kind, Phase, Request, Round, Takeover};
 
@@ -53,7 +53,8 @@ pub fn phases(round: &Round, started: Stamp) -> Vec<Phase> {
 }
 
 /// Each time `client` was answered by another member than before, by what happened and family; times
-/// count from `started`.
+/// count from `started`. A connection of a host without hamp that an orderly hand-over ends is
+/// [`losses`](super::losses)'s.
 pub fn takeovers(round: &Round, client: &str, started: Stamp) -> Vec<Takeover> {
     let mut takeovers = Vec::new();
     for mark in round
@@ -73,8 +74,9 @@ pub fn takeovers(round: &Round, client: &str, started: Stamp) -> Vec<Takeover> {
             let Some(first) = of_family.iter().filter(other).min_by_key(|r| r.done) else {
                 continue;
             };
-            let lost: Vec<_> = of_family.iter().filter(|r| r.outcome.is_err()).collect();
             let fault = mark.kind == Kind::Fault;
+            let counts = |r: &&&Request| r.outcome.is_err() && (fault || !is_plain(round, r));
+            let lost: Vec<_> = of_family.iter().filter(counts).collect();
             takeovers.push(Takeover {
                 event: mark.name.clone(),
                 hello_ms: u64::try_from(round.hello.as_millis()).unwrap_or(u64::MAX),

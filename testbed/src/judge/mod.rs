@@ -64,6 +64,11 @@ pub fn requests_of<'a>(round: &'a Round, mark: &'a Mark) -> impl Iterator<Item =
     share(&round.requests, &round.marks, mark)
 }
 
+/// Whether a request was made on a plain connection: the host knows nothing of hamp.
+fn is_plain(round: &Round, request: &Request) -> bool {
+    request.service == "http" && round.stock.contains(&request.host)
+}
+
 /// The last member that answered a host over a family before a moment.
 fn owner_before<'a>(round: &'a Round, host: &str, family: u8, at: Stamp) -> Option<&'a str> {
     let mut before = round

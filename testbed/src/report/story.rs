@@ -48,6 +48,8 @@ pub struct Round {
     pub anycast: Vec<IpAddr>,
     /// Hosts that serve them.
     pub members: Vec<String>,
+    /// Hosts without hamp, whose TCP connections are plain ones.
+    pub stock: Vec<String>,
     /// What happened, in order.
     pub marks: Vec<Mark>,
     /// All requests, in the order they were sent.

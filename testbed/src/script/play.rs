@@ -125,10 +125,19 @@ impl Script {
             window,
             anycast: self.anycast.clone(),
             members: self.members()?,
+            stock: self.stock(),
             marks,
             requests,
             captured,
         })
+    }
+
+    /// The hosts without hamp.
+    fn stock(&self) -> Vec<String> {
+        let nodes = self.topology.nodes.iter();
+        let stock =
+            nodes.filter(|node| node.kind != crate::topology::Kind::Switch && node.hamp.is_none());
+        stock.map(|node| node.name.clone()).collect()
     }
 
     /// The hosts that serve an anycast address at any time.

@@ -160,6 +160,7 @@ fn round(name: &str, seconds: u32, per_second: u32, marks: Vec<Mark>) -> Round {
         window: Duration::from_millis(350),
         anycast: vec![ip(A4), ip(A6)],
         members: HOSTS[..3].iter().map(|h| (*h).into()).collect(),
+        stock: Vec::new(),
         marks,
         requests,
         captured: captured(seconds.min(20)),

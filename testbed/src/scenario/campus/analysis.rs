@@ -27,7 +27,7 @@ pub(super) fn add(run: &mut Run, told: &Told, started: Stamp) {
         checks.push(Check::none("story-told", why, "failures"));
     }
     checks.push(answerers(told));
-    checks.extend(judge::losses(round, &["stock", "box"]));
+    checks.extend(judge::losses(round));
     checks.extend(gaps(round));
     checks.extend(routers(round));
     checks.push(judge::second_actor(round, &[]));

@@ -86,6 +86,7 @@ impl<'a> Round<'a> {
                 window: window(hello),
                 anycast: anycast.into(),
                 members: MEMBERS.map(String::from).into(),
+                stock: ["stock", network::INSIDE].map(String::from).into(),
                 ..report::Round::default()
             },
             ..Told::default()

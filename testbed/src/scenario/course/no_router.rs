@@ -90,7 +90,7 @@ fn run(options: &Options) -> Result<Story> {
             "two",
         ));
     }
-    for check in judge::losses(&round, &[])
+    for check in judge::losses(&round)
         .into_iter()
         .chain(judge::resolution(&round, 1))
     {

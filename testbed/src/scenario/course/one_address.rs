@@ -80,7 +80,7 @@ fn run(options: &Options) -> Result<Story> {
         "client",
         "two",
     ));
-    for check in judge::losses(&round, &[])
+    for check in judge::losses(&round)
         .into_iter()
         .chain(judge::resolution(&round, 1))
     {

@@ -107,7 +107,7 @@ fn run(options: &Options) -> Result<Story> {
     let [one, two] = shares;
     course
         .check(Check::none("both-have-some", &idle, "failures").noted(format!("{one} and {two}")));
-    for check in judge::losses(&round, &[])
+    for check in judge::losses(&round)
         .into_iter()
         .chain(judge::resolution(&round, 1))
     {

@@ -23,7 +23,7 @@ pub(super) fn add(run: &mut Run, told: &Told, started: Stamp) {
             "failures",
         ));
     }
-    checks.extend(judge::losses(round, &["stock", "box"]));
+    checks.extend(judge::losses(round));
     checks.push(judge::second_actor(round, &["stock"]));
     checks.push(judge::undisturbed_members(round, &["box"]));
     checks.push(judge::handover_overlap(round));

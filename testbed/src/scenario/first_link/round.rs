@@ -89,6 +89,7 @@ impl<'a> Round<'a> {
                 window: window(hello),
                 anycast: anycast.into(),
                 members: MEMBERS.map(String::from).into(),
+                stock: ["stock", "box"].map(String::from).into(),
                 ..report::Round::default()
             },
             ..Told::default()
@@ -172,8 +173,8 @@ impl<'a> Round<'a> {
         let stock = streams(shared, Service::Dns, 50, 17)
             .chain(streams(shared, Service::Http, 50, 27))
             .collect();
-        let behind = streams(OTHERS, Service::Dns, 100, 37)
-            .chain(streams(OTHERS, Service::Http, 100, 47))
+        let behind = streams(OTHERS, Service::Dns, 50, 37)
+            .chain(streams(OTHERS, Service::Http, 50, 47))
             .collect();
         for (host, streams) in [("client", client), ("stock", stock), ("box", behind)] {
             let load = Load::start(self.lab.host(host), streams, &self.ended)?;
