@@ -25,13 +25,14 @@ pub struct Segments {
 
 /// Looks at every TCP segment once, where its sender's link carries it.
 ///
-/// Segments that are sent by hand, from ports for which `by_hand` holds, are left out; `unicast` are
-/// the members' own addresses, `stock` those of hosts without hamp.
+/// Segments of ports for which `left_out` holds are left out: those that are sent by hand, and those of
+/// services that bind the address itself. `unicast` are the members' own addresses, `stock` those of
+/// hosts without hamp.
 pub fn segments(
     round: &Round,
     unicast: &[IpAddr],
     stock: &[IpAddr],
-    by_hand: impl Fn(u16) -> bool,
+    left_out: impl Fn(u16) -> bool,
 ) -> Segments {
     let anycast = &round.anycast;
     let mut found = Segments {
@@ -48,7 +49,7 @@ pub fn segments(
         let Some((source, destination)) = ends(&packet) else {
             continue;
         };
-        if by_hand(tcp.source_port()) {
+        if left_out(tcp.source_port()) || left_out(tcp.destination_port()) {
             continue;
         }
         if stock.contains(&source) && anycast.contains(&destination) {

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 
 use super::first_link::{A4, A6};
 use crate::report::Program;
+use crate::who::DNS_PORT;
 use crate::{Host, Process, enter, wait};
 
 /// How long a server may take to answer on its own host.
@@ -86,6 +87,11 @@ impl Servers {
         }
         Ok(())
     }
+}
+
+/// Whether the service on this port binds each address by itself, and so is served plain: named does.
+pub(super) fn binds_each(port: u16) -> bool {
+    port == DNS_PORT
 }
 
 /// One process, so that one `kill -9` ends it; `user root` because no other user may exist.

@@ -10,6 +10,7 @@ use super::round::{EVERY, Told};
 use crate::capture::{Stamp, ends};
 use crate::judge;
 use crate::report::{Check, Kind, Mark, Round, Run};
+use crate::scenario::services;
 use crate::who::DNS_PORT;
 
 /// What a host's packets begin with; each router takes one.
@@ -33,7 +34,8 @@ pub(super) fn add(run: &mut Run, told: &Told, started: Stamp) {
     checks.push(judge::second_actor(round, &[]));
     checks.push(judge::handover_overlap(round));
     checks.push(Check::none("site-stays-inside", &told.site, "routes"));
-    checks.extend(judge::segments(round, &told.unicast, &told.stock, |_| false).checks());
+    let segments = judge::segments(round, &told.unicast, &told.stock, services::binds_each);
+    checks.extend(segments.checks());
     checks.push(judge::whole(round));
     let bad: Vec<String> = told
         .programs

@@ -5,6 +5,7 @@ use super::round::Told;
 use crate::capture::Stamp;
 use crate::judge;
 use crate::report::{Check, Run};
+use crate::scenario::services;
 
 /// What an entry may live after its member, in milliseconds.
 const ENTRY_LIMIT_MS: f64 = 60_000.0;
@@ -67,7 +68,8 @@ pub(super) fn add(run: &mut Run, told: &Told, started: Stamp) {
 fn captured(told: &Told) -> Vec<Check> {
     let round = &told.round;
     let mut checks = judge::resolution(round, 2);
-    let segments = judge::segments(round, &told.unicast, &told.stock, inject::by_hand);
+    let left_out = |port| inject::by_hand(port) || services::binds_each(port);
+    let segments = judge::segments(round, &told.unicast, &told.stock, left_out);
     checks.extend(segments.checks());
     let injected = inject::found(&round.captured, &round.anycast);
     let mut taken = injected.answers;
