@@ -141,7 +141,9 @@ fn routers(round: &Round) -> Vec<Check> {
             .iter()
             .filter(|frame| !frame.from_host)
         {
-            if round.captured.links[frame.link].host != member {
+            // What is behind a member is on another interface of it.
+            let link = &round.captured.links[frame.link];
+            if link.host != member || link.interface != "eth0" {
                 continue;
             }
             let Ok(packet) = LaxSlicedPacket::from_ethernet(&frame.bytes) else {
