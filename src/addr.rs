@@ -22,12 +22,41 @@ impl Class {
     pub const DEFAULT_IPV6: Ipv6Net =
         Ipv6Net::new_assert(Ipv6Addr::new(0x2001, 2, 0, 0x1546, 0, 0, 0, 0), 112);
 
-    /// A class made of `prefixes`; bits below each prefix's length are cleared.
+    /// A class made of `prefixes`; bits below each prefix's length are cleared. The limited
+    /// broadcast address (RFC 919) is never in it: all of 240.0.0.0/4 but that can be anycast.
     pub fn new(prefixes: impl IntoIterator<Item = Prefix>) -> Self {
         let prefixes = prefixes.into_iter().map(|prefix| prefix.trunc());
-        Self {
+        let whole = Self {
             prefixes: Prefix::aggregate(&prefixes.collect()),
+        };
+        //= docs/spec/membership.md#the-class
+        //# The limited broadcast address 255.255.255.255 MUST NOT be treated as an anycast address,
+        //# also where the class holds it.
+        whole.without([IpAddr::V4(Ipv4Addr::BROADCAST)])
+    }
+
+    /// The class but for single addresses.
+    #[must_use]
+    pub fn without(&self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        let mut prefixes = self.prefixes.clone();
+        for address in addresses {
+            let Some(at) = prefixes.iter().position(|net| net.contains(&address)) else {
+                continue;
+            };
+            let mut rest = prefixes.swap_remove(at);
+            // Halve what holds the address, and keep the halves that do not.
+            while let Ok([low, high]) = halves(&rest) {
+                let (inside, outside) = if low.contains(&address) {
+                    (low, high)
+                } else {
+                    (high, low)
+                };
+                prefixes.push(outside);
+                rest = inside;
+            }
         }
+        prefixes.sort_unstable();
+        Self { prefixes }
     }
 
     /// Whether `address` is an anycast address.
@@ -43,6 +72,21 @@ impl Class {
     /// The prefixes that the class is made of, without overlaps.
     pub fn prefixes(&self) -> &[Prefix] {
         &self.prefixes
+    }
+}
+
+/// The two halves of a prefix; an error of a single address.
+fn halves(prefix: &Prefix) -> Result<[Prefix; 2], ipnet::PrefixLenError> {
+    let length = prefix.prefix_len() + 1;
+    match prefix {
+        Prefix::V4(net) => {
+            let mut halves = net.subnets(length)?.map(Prefix::V4);
+            Ok(core::array::from_fn(|_| halves.next().unwrap_or(*prefix)))
+        }
+        Prefix::V6(net) => {
+            let mut halves = net.subnets(length)?.map(Prefix::V6);
+            Ok(core::array::from_fn(|_| halves.next().unwrap_or(*prefix)))
+        }
     }
 }
 
@@ -122,6 +166,38 @@ mod tests {
         ]);
         assert!(class.covers(&"198.18.0.0/16".parse().unwrap()));
         assert!(!class.covers(&"198.16.0.0/14".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_class_without_an_address_holds_all_others() {
+        let whole = Class::new(["10.15.46.0/24".parse().unwrap()]);
+        let class = whole.without(["10.15.46.77".parse().unwrap()]);
+        for last in 0..=255 {
+            let address = IpAddr::V4(Ipv4Addr::new(10, 15, 46, last));
+            assert_eq!(class.contains(address), last != 77, "{address}");
+        }
+        assert_eq!(class.prefixes().len(), 8);
+        assert!(!class.covers(&"10.15.46.64/26".parse().unwrap()));
+        assert!(class.covers(&"10.15.46.128/25".parse().unwrap()));
+        let none = class.without(["10.15.46.77".parse().unwrap()]);
+        assert_eq!(none, class);
+        let only = Class::new(["fd15:46::1/128".parse().unwrap()]);
+        let empty = only.without(["fd15:46::1".parse().unwrap()]);
+        assert!(empty.prefixes().is_empty());
+    }
+
+    //= docs/spec/membership.md#the-class
+    //= type=test
+    //# The limited broadcast address 255.255.255.255 MUST NOT be treated as an anycast address, also
+    //# where the class holds it.
+    #[test]
+    fn the_limited_broadcast_address_is_never_anycast() {
+        let class = Class::new(["240.0.0.0/4".parse().unwrap()]);
+        assert!(class.contains("240.0.0.1".parse().unwrap()));
+        assert!(class.contains("255.255.255.254".parse().unwrap()));
+        assert!(!class.contains("255.255.255.255".parse().unwrap()));
+        let broadcast = Class::new(["255.255.255.255/32".parse().unwrap()]);
+        assert!(broadcast.prefixes().is_empty());
     }
 
     #[test]

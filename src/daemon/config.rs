@@ -112,7 +112,7 @@ const NEVER_ANYCAST: [Prefix; 8] = [
     Prefix::V4(Ipv4Net::new_assert(Ipv4Addr::new(0, 0, 0, 0), 8)),
     Prefix::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
     Prefix::V4(Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16)),
-    Prefix::V4(Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 3)),
+    Prefix::V4(Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 4)),
     Prefix::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 128)),
     Prefix::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
     Prefix::V6(Ipv6Net::new_assert(

@@ -12,6 +12,7 @@ pub mod control;
 pub mod kernel;
 pub mod log;
 pub mod notify;
+pub mod overlap;
 pub mod run;
 pub mod status;
 pub mod trust;

@@ -23,7 +23,7 @@ use super::control::{self, Call, Listener};
 use super::kernel::remote::Remote;
 use super::kernel::{Frame, Kernel, RENEW};
 use super::trust::Keyring;
-use super::{Failure, clock, exit, log, notify};
+use super::{Failure, clock, exit, log, notify, overlap};
 use crate::addr::Prefix;
 use crate::linux::checks;
 use crate::linux::netlink::Changes;
@@ -92,6 +92,8 @@ async fn drive(
     if let Some(stranger) = &place.stranger {
         tracing::warn!("the name @hamp-daemon is held by {stranger}, which is no hamp daemon");
     }
+    let overlap = overlap::check(file, &config, &dir).await;
+    overlap.inspect_err(|_| dir.remove_if_empty())?;
     let (calls, called) = mpsc::channel(CALLS);
     let group = config.group(file)?;
     let listener = Listener::start(&control, place.usual(&dir), group, calls)?;

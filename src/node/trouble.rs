@@ -41,6 +41,12 @@ pub enum TroubleKind {
     StrayAddress,
     /// The same, and this host's own packets may come from it.
     StraySource,
+    /// The class holds this host's own address: given up.
+    OwnInClass,
+    /// The class holds a gateway's address: given up.
+    GatewayInClass,
+    /// The class holds what a subnet of this host keeps for itself: given up.
+    SubnetInClass,
 }
 
 impl TroubleKind {
@@ -56,6 +62,9 @@ impl TroubleKind {
             Self::NotCertified => "not_certified",
             Self::StrayAddress => "stray_address",
             Self::StraySource => "stray_source",
+            Self::OwnInClass => "own_in_class",
+            Self::GatewayInClass => "gateway_in_class",
+            Self::SubnetInClass => "subnet_in_class",
         }
     }
 
@@ -75,6 +84,16 @@ impl TroubleKind {
             Self::StraySource => {
                 "another tool has put an anycast address on an interface of this host, which may use it as \
                  the source of its own packets"
+            }
+            Self::OwnInClass => {
+                "the class holds this host's own address, which is given up: no anycast address here"
+            }
+            Self::GatewayInClass => {
+                "the class holds a gateway of this host, which is given up: no anycast address here"
+            }
+            Self::SubnetInClass => {
+                "the class holds what a subnet of this host keeps for itself, which is given up: no \
+                 anycast address here"
             }
         }
     }
@@ -99,6 +118,10 @@ impl TroubleKind {
             Self::StrayAddress | Self::StraySource => {
                 "take it off there (ip address del), and out of that tool's configuration (keepalived, \
                  NetworkManager, systemd-networkd, docker); hamp puts the addresses that it serves on lo"
+            }
+            Self::OwnInClass | Self::GatewayInClass | Self::SubnetInClass => {
+                "carve the class out so that no host has an address of it (class.ipv4, class.ipv6), or \
+                 give the host another address"
             }
         }
     }

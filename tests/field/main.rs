@@ -6,6 +6,7 @@ mod client_routes;
 mod common;
 mod identity;
 mod operator;
+mod overlap;
 mod squatted;
 mod support;
 mod trusted_addresses;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
         client_routes::TESTS, //
         identity::TESTS,      //
         operator::TESTS,      //
+        overlap::TESTS,       //
         squatted::TESTS,      //
         trusted_addresses::TESTS,
         watched::TESTS, //
