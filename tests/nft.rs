@@ -332,7 +332,7 @@ fn ports_are_used_again_without_delay_by_every_address() {
     }
     let counted = counters(client::TABLE).unwrap();
     let count = |what: &str| counted.iter().find(|(name, _)| name == what).unwrap().1;
-    assert_eq!((count("bound"), count("full")), (3_000, 0));
+    assert_eq!((count("bound"), count("full")), (3_000, 0), "{counted:?}");
 }
 
 #[test]

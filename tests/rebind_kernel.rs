@@ -16,7 +16,7 @@ use std::time::Duration;
 use hamp::addr::Class;
 use hamp::linux::nft::Tables;
 use hamp::proto::rebind::{Flags, Segment};
-use netns::in_namespace;
+use netns::{in_namespace, sh};
 use rebind::{CASES, Names, Seen, World};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use wire_end::{Packet, WireEnd};
@@ -56,7 +56,7 @@ impl Kernel {
         loop {
             match self.wire.receive() {
                 // Connections of other cases may still be ending.
-                Packet::Tcp(segment) if segment.source != self.names.client => {}
+                Packet::Tcp(segment) if !self.names.is_of(segment.source) => {}
                 Packet::Tcp(segment) => {
                     let repeats = segment.length > 0
                         || segment.flags.as_byte() & Flags::SYN.and(Flags::FIN).as_byte() != 0;
@@ -80,13 +80,13 @@ impl World for Kernel {
         self.names
     }
 
-    fn connect(&mut self, to: SocketAddr) -> usize {
+    fn connect_from(&mut self, local: SocketAddr, to: SocketAddr) -> usize {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP));
         let socket = socket.unwrap();
         socket.set_reuse_address(true).unwrap();
         socket.set_tcp_nodelay(true).unwrap();
         socket.set_nonblocking(true).unwrap();
-        socket.bind(&self.names.client.into()).unwrap();
+        socket.bind(&local.into()).unwrap();
         let begun = socket.connect(&SockAddr::from(to)).unwrap_err();
         assert_eq!(
             begun.raw_os_error(),
@@ -173,6 +173,8 @@ fn every_case(test: &str, v6: bool) {
         return;
     }
     wire_end::link();
+    sh("ip address add 10.15.46.3/24 dev eth0");
+    sh("ip address add fd15:46::1:0:1/64 dev eth0 nodad");
     for ((name, case), port) in CASES.iter().zip(40_000..) {
         println!("{name}");
         case(&mut Kernel::new(v6, port));

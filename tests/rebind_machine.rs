@@ -49,7 +49,10 @@ impl Virtual {
     fn transmit(&mut self, mut segment: Segment) {
         match self.machine.handle_outgoing(self.now, &segment) {
             Verdict::Pass => {}
-            Verdict::RewriteDestination(to) => segment.destination.set_ip(to),
+            Verdict::Rewrite {
+                source,
+                destination,
+            } => (segment.source, segment.destination) = (source, destination),
             verdict => panic!("{verdict:?} for {segment:?}"),
         }
         self.out.push_back(segment);
@@ -73,7 +76,11 @@ impl Virtual {
     }
 
     fn find(&self, segment: &Segment) -> Option<usize> {
-        let ends = (segment.destination, segment.source);
+        self.has(segment.destination, segment.source)
+    }
+
+    fn has(&self, local: SocketAddr, remote: SocketAddr) -> Option<usize> {
+        let ends = (local, remote);
         let mut sockets = self.sockets.iter().enumerate();
         let found = sockets.find(|(_, s)| !s.closed && (s.local, s.remote) == ends);
         found.map(|(index, _)| index)
@@ -128,10 +135,10 @@ impl World for Virtual {
         self.names
     }
 
-    fn connect(&mut self, to: SocketAddr) -> usize {
+    fn connect_from(&mut self, local: SocketAddr, to: SocketAddr) -> usize {
         let connection = self.sockets.len();
         self.sockets.push(Socket {
-            local: self.names.client,
+            local,
             remote: to,
             seen: Seen::Connecting,
             // The first SYN takes the last number there is.
@@ -187,11 +194,15 @@ impl World for Virtual {
 
     fn deliver(&mut self, mut segment: Segment) {
         self.now += Duration::from_millis(1);
-        let other = self.find(&segment).is_some();
+        let ends = self.machine.as_delivered(&segment);
+        let before = ends.is_some_and(|(local, remote)| self.has(local, remote).is_some());
+        let other = self.find(&segment).is_some() && !before;
         match self.machine.handle_incoming(self.now, &segment, other) {
             Verdict::Pass => {}
-            Verdict::RewriteSource(from) => segment.source.set_ip(from),
-            Verdict::RewriteDestination(_) => panic!("incoming: {segment:?}"),
+            Verdict::Rewrite {
+                source,
+                destination,
+            } => (segment.source, segment.destination) = (source, destination),
             Verdict::Drop(_) => return,
         }
         self.receive(&segment);

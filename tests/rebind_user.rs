@@ -57,9 +57,14 @@ impl User {
         host.set_routes(routes.map(route).to_vec());
         let interface = Interface {
             mac: HOST,
-            addresses: ["10.15.46.1/24", "fd15:46::1/64"]
-                .map(|a| a.parse().unwrap())
-                .to_vec(),
+            addresses: [
+                "10.15.46.1/24",
+                "fd15:46::1/64",
+                "10.15.46.3/24",
+                "fd15:46::1:0:1/64",
+            ]
+            .map(|a| a.parse().unwrap())
+            .to_vec(),
             mtu: 1500,
         };
         let now = Instant::from_millis(1_000);
@@ -82,7 +87,7 @@ impl User {
                     let answer = unicast_answer(&request, TEST).unwrap();
                     self.host.handle_frame(self.now, LINK, &answer);
                 } else if let Some(Packet::Tcp(segment)) = frames::parse(&transmit.frame) {
-                    assert_eq!(segment.source, self.names.client);
+                    assert!(self.names.is_of(segment.source), "{segment:?}");
                     frames::check_mark(&transmit.frame, &segment);
                     let repeats = segment.length > 0
                         || segment.flags.as_byte() & Flags::SYN.and(Flags::FIN).as_byte() != 0;
@@ -107,8 +112,8 @@ impl World for User {
         self.names
     }
 
-    fn connect(&mut self, to: SocketAddr) -> usize {
-        let socket = self.host.tcp_connect(self.now, Some(self.names.client), to);
+    fn connect_from(&mut self, local: SocketAddr, to: SocketAddr) -> usize {
+        let socket = self.host.tcp_connect(self.now, Some(local), to);
         self.sockets.push(socket.unwrap());
         self.sockets.len() - 1
     }

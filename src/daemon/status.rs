@@ -145,6 +145,7 @@ pub(super) fn connections(daemon: &Daemon) -> Later {
                     "local": connection.local,
                     "anycast": connection.anycast,
                     "member": connection.member,
+                    "plain": connection.is_plain(),
                 })
             })
             .collect();

@@ -182,24 +182,18 @@ impl Host {
             let Some(segment) = self.segment(&packet) else {
                 return;
             };
-            //= docs/spec/tcp.md#the-member
-            //# A member MUST discard a SYN from an anycast address, and a SYN-ACK that it has not asked
-            //# for.
-            let asked = segment.flags != Flags::SYN && self.has_connection(&segment);
-            if self.node.config().class.contains(packet.source)
-                && segment.flags.has(Flags::SYN)
-                && !asked
-            {
-                return self.counters.count_ignored(Reason::AnycastSource);
-            }
             if self.node.config().client {
-                let other = self.has_connection(&segment);
+                let other = self.has_connection(&segment) && !self.was_there_before(&segment);
                 match self.rebind.handle_incoming(now, &segment, other) {
                     Verdict::Pass => {}
-                    Verdict::RewriteSource(from) => packet.set_source(from),
-                    Verdict::RewriteDestination(to) => packet.set_destination(to),
+                    Verdict::Rewrite {
+                        source,
+                        destination,
+                    } => packet.set_ends(source, destination),
                     Verdict::Drop(reason) => return self.counters.count_ignored(reason),
                 }
+            } else if self.is_unasked(&segment) {
+                return self.counters.count_ignored(Reason::AnycastSource);
             }
             if segment.flags == Flags::SYN && !self.listen_for(&segment) {
                 return;
@@ -208,6 +202,21 @@ impl Host {
         self.keep_echo(&packet);
         self.stack.receive(now, packet.into_bytes());
         self.follow_connections(Cause::Segment);
+    }
+
+    /// Whether a segment begins a connection with an anycast address that this host has not asked for.
+    //= docs/spec/tcp.md#the-member
+    //# A member MUST discard a SYN from an anycast address, and a SYN-ACK that it has not asked for.
+    fn is_unasked(&self, segment: &Segment) -> bool {
+        let asked = segment.flags != Flags::SYN && self.has_connection(segment);
+        let begins = segment.flags.has(Flags::SYN);
+        begins && !asked && self.node.config().class.contains(segment.source.ip())
+    }
+
+    /// Whether a connection to an anycast address, still there, has a segment's ends on the wire.
+    fn was_there_before(&self, segment: &Segment) -> bool {
+        let ends = self.rebind.as_delivered(segment);
+        ends.is_some_and(|(local, remote)| self.has_ends(local, remote))
     }
 
     fn segment(&mut self, packet: &Packet) -> Option<Segment> {

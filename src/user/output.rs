@@ -7,7 +7,7 @@ use super::route::Hop;
 use super::socket::Cause;
 use super::{Host, Part};
 use crate::node::{Change, Event, LinkId, Transmit};
-use crate::proto::rebind::Verdict;
+use crate::proto::rebind::{Flags, Verdict};
 use crate::time::Instant;
 use crate::wire::frame::{self, Mac};
 
@@ -40,13 +40,16 @@ impl Host {
             && let Some(segment) = packet.segment()
         {
             match self.rebind.handle_outgoing(now, &segment) {
-                Verdict::Pass if self.node.config().class.contains(packet.destination) => {
-                    packet.mark();
-                }
                 Verdict::Pass => {}
-                Verdict::RewriteDestination(to) => packet.set_destination(to),
-                Verdict::RewriteSource(from) => packet.set_source(from),
+                Verdict::Rewrite {
+                    source,
+                    destination,
+                } => packet.set_ends(source, destination),
                 Verdict::Drop(reason) => return self.counters.count_ignored(reason),
+            }
+            let anycast = self.node.config().class.contains(packet.destination);
+            if anycast && segment.flags == Flags::SYN {
+                packet.mark();
             }
         }
         if self.routes.is_own(packet.destination) || self.holds(packet.destination) {

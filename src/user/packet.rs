@@ -92,9 +92,15 @@ impl Packet {
         })
     }
 
-    /// Gives a TCP segment another sender.
-    pub(super) fn set_source(&mut self, source: IpAddr) {
-        self.source = source;
+    /// Gives a TCP segment other ends.
+    pub(super) fn set_ends(&mut self, source: SocketAddr, destination: SocketAddr) {
+        if let Some(bytes) = self.bytes.get_mut(self.header..) {
+            let mut tcp = TcpPacket::new_unchecked(bytes);
+            tcp.set_src_port(source.port());
+            tcp.set_dst_port(destination.port());
+        }
+        self.source = source.ip();
+        self.destination = destination.ip();
         self.rewrite();
     }
 

@@ -5,6 +5,7 @@ mod client_routes;
 #[path = "../netns/daemon.rs"]
 mod common;
 mod identity;
+mod many_connections;
 mod operator;
 mod overlap;
 mod squatted;
@@ -18,11 +19,12 @@ fn main() -> ExitCode {
     testbed::init();
     let all = [
         client_routes::TESTS, //
-        identity::TESTS,      //
-        operator::TESTS,      //
-        overlap::TESTS,       //
-        squatted::TESTS,      //
-        trusted_addresses::TESTS,
+        identity::TESTS, //
+        many_connections::TESTS, //
+        operator::TESTS, //
+        overlap::TESTS, //
+        squatted::TESTS, //
+        trusted_addresses::TESTS, //
         watched::TESTS, //
     ];
     testbed::harness::main(&all.concat())

@@ -4,9 +4,18 @@
 //! A case plays the network. It sees every segment that leaves the client and makes up every one
 //! that arrives there, so it is the members, and the forgers, at once.
 
+mod ends;
+mod plain;
+
 use std::net::{IpAddr, SocketAddr};
 
-use hamp::proto::rebind::{Flags, Segment};
+use hamp::proto::rebind::{Flags, PORTS, Segment};
+
+use ends::{
+    direct_connection, direct_later, equal_low_bits, same_port, same_port_at_once,
+    same_port_other_address, same_port_same_member,
+};
+use plain::{anycast_source, plain as plain_connection, plain_first, plain_refused};
 
 const SERVICE: u16 = 80;
 /// Any member's initial sequence number.
@@ -16,6 +25,8 @@ const MEMBER_ISN: u32 = 5_000;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Names {
     pub(crate) client: SocketAddr,
+    /// The same port of another address; of IPv6 the last 32 bits are equal.
+    pub(crate) client2: SocketAddr,
     pub(crate) anycast: SocketAddr,
     pub(crate) anycast2: SocketAddr,
     pub(crate) one: SocketAddr,
@@ -29,11 +40,22 @@ impl Names {
         let service = |ipv4, ipv6| SocketAddr::new(at(ipv4, ipv6), SERVICE);
         Self {
             client: SocketAddr::new(at("10.15.46.1", "fd15:46::1"), port),
+            client2: SocketAddr::new(at("10.15.46.3", "fd15:46::1:0:1"), port),
             anycast: service("198.18.0.1", "2001:2:0:1546::1"),
             anycast2: service("198.18.0.2", "2001:2:0:1546::2"),
             one: service("192.0.2.1", "fd15:46:1::1"),
             two: service("192.0.2.2", "fd15:46:2::1"),
         }
+    }
+}
+
+#[allow(dead_code, reason = "the machine has no wire")]
+impl Names {
+    /// Whether a segment with this source may be one of the case's.
+    pub(crate) fn is_of(&self, source: SocketAddr) -> bool {
+        let clients = [self.client, self.client2];
+        clients.contains(&source)
+            || PORTS.contains(&source.port()) && clients.map(|c| c.ip()).contains(&source.ip())
     }
 }
 
@@ -49,8 +71,12 @@ pub(crate) enum Seen {
 /// A client and its link.
 pub(crate) trait World {
     fn names(&self) -> Names;
-    /// A program connects from the client's port. Gives a number for the connection.
-    fn connect(&mut self, to: SocketAddr) -> usize;
+    /// A program connects. Gives a number for the connection.
+    fn connect_from(&mut self, local: SocketAddr, to: SocketAddr) -> usize;
+    /// The same from the client's port.
+    fn connect(&mut self, to: SocketAddr) -> usize {
+        self.connect_from(self.names().client, to)
+    }
     fn seen(&mut self, connection: usize) -> Seen;
     /// The program writes one byte.
     fn write(&mut self, connection: usize);
@@ -86,9 +112,15 @@ pub(crate) const CASES: &[Case] = &[
         forged_syn_ack,
     ),
     (
-        "a SYN-ACK from an anycast address decides nothing",
+        "an anycast address that was not asked decides nothing",
         anycast_source,
     ),
+    (
+        "the anycast address itself answers: a plain connection",
+        plain_connection,
+    ),
+    ("a plain connection is the first that answers", plain_first),
+    ("the anycast address itself refuses at once", plain_refused),
     ("a closed port refuses at once", refused),
     (
         "a reset with a wrong acknowledgement refuses nothing",
@@ -102,8 +134,20 @@ pub(crate) const CASES: &[Case] = &[
     ),
     ("a direct connection keeps its segments", direct_connection),
     (
-        "two anycast addresses on the same ports",
+        "a direct connection that comes later breaks nothing",
+        direct_later,
+    ),
+    (
+        "two anycast addresses on the same ports, and one member",
         same_port_other_address,
+    ),
+    (
+        "two SYNs from the same port to two anycast addresses",
+        same_port_at_once,
+    ),
+    (
+        "two addresses of the client with equal low bits",
+        equal_low_bits,
     ),
     ("the last FIN is repeated", repeated_fin),
     ("the daemon starts again in a connection", restart_connected),
@@ -167,7 +211,8 @@ fn talk(world: &mut dyn World, connection: usize, member: SocketAddr) -> Segment
     let data = world.sent(false);
     //= docs/spec/tcp.md#the-client
     //= type=test
-    //# A client MUST send to an anycast address no segment but a SYN without ACK.
+    //# A client MUST send to an anycast address no segment but a SYN without ACK, and those of a
+    //# plain connection.
     assert_eq!((data.length, data.destination), (1, member));
     let before = world.readable(connection);
     world.deliver(reply(&data, Flags::ACK, 1));
@@ -213,8 +258,8 @@ fn close(world: &mut dyn World, connection: usize, member: SocketAddr) -> Segmen
 
 //= docs/spec/tcp.md#the-client
 //= type=test
-//# After that every segment of the connection MUST go to that unicast address, and the connection
-//# MUST NOT move again.
+//# After that every segment of the connection MUST go to that address, and the connection MUST NOT
+//# move again.
 fn two_answers(world: &mut dyn World) {
     let (connection, syn) = connect(world);
     let Names { one, two, .. } = world.names();
@@ -267,27 +312,6 @@ fn forged_syn_ack(world: &mut dyn World) {
 
 //= docs/spec/tcp.md#the-client
 //= type=test
-//# A client MUST discard a SYN-ACK or a reset whose source is an anycast address: a connection has
-//# one unicast peer.
-fn anycast_source(world: &mut dyn World) {
-    let (connection, syn) = connect(world);
-    let Names {
-        one,
-        anycast,
-        anycast2,
-        ..
-    } = world.names();
-    for source in [anycast, anycast2] {
-        world.deliver(syn_ack(&syn, source));
-        world.deliver(answer(&syn, source, Flags::RST.and(Flags::ACK), 0));
-        world.silent();
-        assert_eq!(world.seen(connection), Seen::Connecting);
-    }
-    accept(world, connection, &syn, one);
-}
-
-//= docs/spec/tcp.md#the-client
-//= type=test
 //# A reset that answers the SYN MUST refuse the connection at once, as it does between unicast
 //# addresses.
 fn refused(world: &mut dyn World) {
@@ -330,106 +354,6 @@ fn end_by_reset(world: &mut dyn World, connection: usize, member: SocketAddr) {
         rst.flags.as_byte() & Flags::RST.as_byte(),
         Flags::RST.as_byte()
     );
-}
-
-fn same_port(world: &mut dyn World) {
-    let Names { one, two, .. } = world.names();
-    let (connection, syn) = connect(world);
-    accept(world, connection, &syn, one);
-    end_by_reset(world, connection, one);
-    let (connection, syn) = connect(world);
-    accept(world, connection, &syn, two);
-    talk(world, connection, two);
-    // What the first member still sends meets no connection.
-    let mut late = syn_ack(&syn, one);
-    late.flags = Flags::ACK;
-    is_reset(world, late);
-    is_reset(world, syn_ack(&syn, one));
-    talk(world, connection, two);
-}
-
-fn same_port_same_member(world: &mut dyn World) {
-    let one = world.names().one;
-    for _ in 0..3 {
-        let (connection, syn) = connect(world);
-        accept(world, connection, &syn, one);
-        talk(world, connection, one);
-        end_by_reset(world, connection, one);
-    }
-}
-
-fn direct_connection(world: &mut dyn World) {
-    let Names { one, two, .. } = world.names();
-    let direct = world.connect(one);
-    let direct_syn = world.sent(false);
-    assert_eq!(direct_syn.destination, one);
-    accept(world, direct, &direct_syn, one);
-    let (connection, syn) = connect(world);
-    //= docs/spec/tcp.md#the-client
-    //= type=test
-    //# A connection that matches a segment fully MUST get it, whatever anycast connections there
-    //# are.
-    // Both ends are those of the direct connection: it gets the segment.
-    world.deliver(syn_ack(&syn, one));
-    let ack = world.sent(false);
-    assert_eq!((ack.flags, ack.destination), (Flags::ACK, one));
-    assert_eq!(world.seen(connection), Seen::Connecting);
-    talk(world, direct, one);
-    accept(world, connection, &syn, two);
-    talk(world, connection, two);
-    talk(world, direct, one);
-}
-
-fn same_port_other_address(world: &mut dyn World) {
-    let Names {
-        one,
-        two,
-        anycast,
-        anycast2,
-        ..
-    } = world.names();
-    let (connection, syn) = connect(world);
-    accept(world, connection, &syn, one);
-    let other = world.connect(anycast2);
-    let other_syn = world.sent(false);
-    assert_eq!(
-        (other_syn.flags, other_syn.destination),
-        (Flags::SYN, anycast2)
-    );
-    // The first one is not disturbed, even by the answer of its own member.
-    world.deliver(syn_ack(&other_syn, one));
-    world.close(other, true);
-    talk_again(world, connection, one);
-    // Once it is over, its ports are free, whoever answers.
-    end_by_reset(world, connection, one);
-    let mut addresses = [anycast2, anycast].into_iter().cycle();
-    for member in [two, one, one] {
-        let to = addresses.next().unwrap();
-        let connection = world.connect(to);
-        let syn = world.sent(false);
-        accept(world, connection, &syn, member);
-        talk(world, connection, member);
-        end_by_reset(world, connection, member);
-    }
-    let connection = world.connect(anycast);
-    let syn = world.sent(false);
-    world.deliver(answer(&syn, one, Flags::RST.and(Flags::ACK), 0));
-    assert_eq!(world.seen(connection), Seen::Refused);
-}
-
-/// Like [`talk`], and lets acknowledgements of what arrived before pass.
-fn talk_again(world: &mut dyn World, connection: usize, member: SocketAddr) {
-    world.write(connection);
-    let data = loop {
-        let segment = world.sent(false);
-        assert_eq!(segment.destination, member);
-        if segment.length == 1 {
-            break segment;
-        }
-    };
-    world.deliver(reply(&data, Flags::ACK, 0));
-    world.silent();
-    assert_eq!(world.seen(connection), Seen::Connected);
 }
 
 fn repeated_fin(world: &mut dyn World) {

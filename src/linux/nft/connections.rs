@@ -19,19 +19,33 @@ pub struct Connection {
     pub local: SocketAddr,
     /// What the program connected to.
     pub anycast: SocketAddr,
-    /// The member that answered: the peer of every segment since.
+    /// The member that answered: the peer of every segment since. The anycast address itself of a
+    /// plain connection.
     pub member: SocketAddr,
 }
 
-/// The rebound connections of this network namespace that still exist, in order.
+impl Connection {
+    /// Whether the anycast address is what both ends see.
+    pub fn is_plain(&self) -> bool {
+        self.anycast == self.member
+    }
+}
+
+/// The connections to anycast addresses of this network namespace that still exist, in order.
 pub fn connections() -> Result<Vec<Connection>, Error> {
+    let Some(kept) = client::Kept::earlier() else {
+        return Ok(Vec::new());
+    };
     let sockets = sockets()?;
+    let [family, table] = words(client::TABLE);
     let mut found = Vec::new();
     for n in ['4', '6'] {
-        let [family, table] = words(client::TABLE);
         let from = list(["set", family, table, &format!("from{n}")])?;
         let owners = list(["map", family, table, &format!("owner{n}")])?;
-        found.extend(join(&from, &owners)?);
+        let own = list(["map", family, table, &format!("own{n}")])?;
+        found.extend(join(&from, &owners, &own, |local| {
+            Key::new(local, |address| kept.stands_for(address))
+        })?);
     }
     found.retain(|connection| sockets.contains(&(connection.local, connection.anycast)));
     found.sort();
@@ -53,34 +67,53 @@ pub fn counters(table: &str) -> Result<Vec<(String, u64)>, Error> {
     Ok(counters.collect())
 }
 
-fn words(table: &str) -> [&str; 2] {
+/// A table's family and name.
+pub(super) fn words(table: &str) -> [&str; 2] {
     let (family, name) = table.split_once(' ').unwrap_or(("inet", table));
     [family, name]
 }
 
-/// A map's key: my address (of IPv6 its last 32 bits), my port, the service.
-type Key = (u32, u16, u16);
+/// A map's key: my address, or what stands for it; my port on the wire; the service.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key(Vec<Value>);
 
-fn join(from: &Value, owners: &Value) -> Result<Vec<Connection>, Error> {
-    let mut owner = HashMap::new();
-    for pair in elements(owners, "map") {
-        let parts = parts(&pair[0]).filter(|parts| parts.len() == 3);
-        let (Some(parts), Some(anycast)) = (parts, address(&pair[1])) else {
-            return Err(unexpected(pair));
+impl Key {
+    fn new((local, service): (SocketAddr, u16), stands_for: impl Fn(Ipv6Addr) -> [u64; 2]) -> Self {
+        let mut parts: Vec<Value> = match local.ip() {
+            IpAddr::V4(address) => vec![address.to_string().into()],
+            IpAddr::V6(address) => stands_for(address).map(Value::from).to_vec(),
         };
-        let my = address(&parts[0]).map(last_bits);
-        let my = my.or_else(|| u32::try_from(parts[0].as_u64()?).ok());
-        match (my, port(&parts[1]), port(&parts[2])) {
-            (Some(my), Some(port), Some(service)) => owner.insert((my, port, service), anycast),
-            _ => return Err(unexpected(pair)),
-        };
+        parts.extend([local.port(), service].map(Value::from));
+        Self(parts)
     }
+
+    /// A map's elements by their keys.
+    fn all(map: &Value) -> Result<HashMap<Self, &Value>, Error> {
+        let pairs = elements(map, "map").map(|pair| {
+            let key = parts(&pair[0]).ok_or_else(|| unexpected(pair))?;
+            Ok((Self(key.to_vec()), &pair[1]))
+        });
+        pairs.collect()
+    }
+}
+
+fn join(
+    from: &Value,
+    owners: &Value,
+    own: &Value,
+    key: impl Fn((SocketAddr, u16)) -> Key,
+) -> Result<Vec<Connection>, Error> {
+    let (owners, own) = (Key::all(owners)?, Key::all(own)?);
     let mut connections = Vec::new();
     for element in elements(from, "set") {
-        let (member, local) = ends(element).ok_or_else(|| unexpected(element))?;
-        let key: Key = (last_bits(local.ip()), local.port(), member.port());
-        // A connection may have begun between the two lists.
-        if let Some(&anycast) = owner.get(&key) {
+        let (member, mut local) = ends(element).ok_or_else(|| unexpected(element))?;
+        let key = key((local, member.port()));
+        if let Some(value) = own.get(&key) {
+            local.set_port(port(value).ok_or_else(|| unexpected(value))?);
+        }
+        // A connection may have begun between the lists.
+        if let Some(value) = owners.get(&key) {
+            let anycast = address(value).ok_or_else(|| unexpected(value))?;
             connections.push(Connection {
                 local,
                 anycast: SocketAddr::new(anycast, member.port()),
@@ -119,14 +152,6 @@ fn address(value: &Value) -> Option<IpAddr> {
 
 fn port(value: &Value) -> Option<u16> {
     u16::try_from(value.as_u64()?).ok()
-}
-
-fn last_bits(address: IpAddr) -> u32 {
-    match address {
-        IpAddr::V4(address) => address.to_bits(),
-        // The cut is the point: these 32 bits are the key.
-        IpAddr::V6(address) => address.to_bits() as u32,
-    }
 }
 
 fn unexpected(element: &Value) -> Error {
@@ -186,30 +211,34 @@ mod tests {
         json!({ "elem": { "val": { "concat": parts }, "expires": 431_999 } })
     }
 
+    fn numbers(address: Ipv6Addr) -> [u64; 2] {
+        [7, u64::from(address.segments()[0])]
+    }
+
     #[test]
-    fn connections_are_joined_from_set_and_map() {
+    fn connections_are_joined_from_the_set_and_the_maps() {
         for (my, key, anycast, member) in [
-            ("10.9.0.1", json!("10.9.0.1"), "198.18.0.1", "10.9.0.2"),
-            ("fd09::1:0:2", json!(2), "2001:2:0:1546::1", "fd09::7"),
+            ("10.9.0.1", json!(["10.9.0.1"]), "198.18.0.1", "10.9.0.2"),
+            ("fd09::2", json!([7, 0xfd09]), "2001:2:0:1546::1", "fd09::7"),
         ] {
-            let over = element(&json!([member, 80, my, 41_000]));
-            let from = listed(
-                "set",
-                &json!([element(&json!([member, 80, my, 40_000])), over]),
-            );
-            let owners = listed(
-                "map",
-                &json!([[element(&json!([key, 40_000, 80])), anycast]]),
-            );
+            let key = |wire: u16| {
+                let mut key = key.as_array().unwrap().clone();
+                key.extend([wire.into(), 80.into()]);
+                element(&key.into())
+            };
+            let ends = |wire: u16| element(&json!([member, 80, my, wire]));
+            let from = listed("set", &json!([ends(40_000), ends(16_400), ends(41_000)]));
+            let owners = json!([[key(40_000), anycast], [key(16_400), anycast]]);
+            let owners = listed("map", &owners);
+            let own = listed("map", &json!([[key(16_400), 40_001]]));
             let at = |address: &str, port| SocketAddr::new(address.parse().unwrap(), port);
-            assert_eq!(
-                join(&from, &owners).unwrap(),
-                [Connection {
-                    local: at(my, 40_000),
-                    anycast: at(anycast, 80),
-                    member: at(member, 80)
-                }]
-            );
+            let expected = [40_000, 40_001].map(|port| Connection {
+                local: at(my, port),
+                anycast: at(anycast, 80),
+                member: at(member, 80),
+            });
+            let found = join(&from, &owners, &own, |local| Key::new(local, numbers));
+            assert_eq!(found.unwrap(), expected);
         }
     }
 
@@ -217,8 +246,11 @@ mod tests {
     fn a_listing_of_another_shape_is_an_error() {
         let from = listed("set", &json!([element(&json!(["10.9.0.1", "http"]))]));
         let none = listed("map", &json!([]));
-        assert!(matches!(join(&from, &none), Err(Error::Answer(_))));
-        assert!(join(&json!({}), &json!({})).unwrap().is_empty());
+        let key = |local| Key::new(local, numbers);
+        let joined = join(&from, &none, &none, key);
+        assert!(matches!(joined, Err(Error::Answer(_))));
+        let nothing = json!({});
+        assert!(join(&nothing, &nothing, &nothing, key).unwrap().is_empty());
     }
 
     #[test]

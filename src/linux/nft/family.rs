@@ -10,32 +10,18 @@ pub(super) struct Family {
     pub(super) ip: &'static str,
     /// The name of an address in the type of a set.
     pub(super) address: &'static str,
-    /// A segment's source as part of a map's key, and what gives that part its type.
-    pub(super) source: &'static str,
-    pub(super) destination: &'static str,
-    pub(super) key_type: &'static str,
 }
 
-/// Addresses are parts of keys as they are.
 pub(super) const IPV4: Family = Family {
     n: '4',
     ip: "ip",
     address: "ipv4_addr",
-    source: "ip saddr",
-    destination: "ip daddr",
-    key_type: "ip saddr",
 };
 
-/// The key of a map that packets add to holds 16 bytes (nft 1.0.6 aborts on longer ones, though
-/// not with sets), so an address takes part with its last 32 bits. `tcp sequence` stands for any
-/// number of 32 bits: a raw piece of a header has no type of its own.
 pub(super) const IPV6: Family = Family {
     n: '6',
     ip: "ip6",
     address: "ipv6_addr",
-    source: "@nh,160,32",
-    destination: "@nh,288,32",
-    key_type: "tcp sequence",
 };
 
 pub(super) const BOTH: [&Family; 2] = [&IPV4, &IPV6];

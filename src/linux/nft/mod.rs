@@ -87,9 +87,11 @@ impl Tables {
     }
 
     /// Loads the client's shim, or replaces its rules and keeps its connections.
+    /// A table of another layout goes, with its connections.
     pub fn load_client(&mut self) -> Result<(), Error> {
         self.client = true;
-        let text = client::text(&self.class) + &verified::judging(&self.class);
+        let kept = client::Kept::find()?;
+        let text = client::text(&self.class, &kept) + &verified::judging(&self.class);
         self.nft.run(&text)
     }
 

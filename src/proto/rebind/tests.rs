@@ -29,8 +29,21 @@ fn segment(source: &str, destination: &str, flags: Flags) -> Segment {
     }
 }
 
-fn ip(end: &str) -> IpAddr {
-    end.parse::<SocketAddr>().unwrap().ip()
+fn ends(source: &str, destination: &str) -> Verdict {
+    Verdict::Rewrite {
+        source: source.parse().unwrap(),
+        destination: destination.parse().unwrap(),
+    }
+}
+
+/// A segment for the program comes from `anycast`.
+fn incoming(anycast: &str) -> Verdict {
+    ends(anycast, C)
+}
+
+/// A segment of the program goes to `member`.
+fn outgoing(member: &str) -> Verdict {
+    ends(C, member)
 }
 
 /// The machine in one of its states: nothing known, asked, bound to U1.
@@ -42,18 +55,15 @@ fn machine(state: &str) -> Rebind {
     }
     if state == "bound" {
         let syn_ack = machine.handle_incoming(at(0), &segment(U1, C, SYN_ACK), false);
-        assert_eq!(syn_ack, Verdict::RewriteSource(ip(A)));
+        assert_eq!(syn_ack, incoming(A));
     }
     machine
 }
 
 #[test]
 fn every_segment_in_every_state() {
-    let (pass, to_u1) = (Verdict::Pass, Verdict::RewriteDestination(ip(U1)));
-    let (from_a, no_syn) = (
-        Verdict::RewriteSource(ip(A)),
-        Verdict::Drop(Reason::NotASyn),
-    );
+    let (pass, to_u1) = (Verdict::Pass, outgoing(U1));
+    let (from_a, no_syn) = (incoming(A), Verdict::Drop(Reason::NotASyn));
     // What; sent by us; the verdict in the states idle, asked, bound.
     let table = [
         ("a SYN", segment(C, A, SYN), true, [pass, pass, pass]),
@@ -119,7 +129,8 @@ fn every_segment_in_every_state() {
             };
             //= docs/spec/tcp.md#the-client
             //= type=test
-            //# A client MUST send to an anycast address no segment but a SYN without ACK.
+            //# A client MUST send to an anycast address no segment but a SYN without ACK, and those
+            //# of a plain connection.
             assert_eq!(verdict, expected, "{what} in state {state}");
         }
     }
@@ -140,7 +151,7 @@ fn a_syn_ack_must_fit_in_ports_address_and_acknowledgement() {
         let verdict = machine.handle_incoming(at(1), &wrong, false);
         assert_eq!(verdict, Verdict::Pass, "{wrong:?}");
         let right = machine.handle_incoming(at(1), &segment(U2, C, SYN_ACK), false);
-        assert_eq!(right, Verdict::RewriteSource(ip(A)), "still waiting");
+        assert_eq!(right, incoming(A), "still waiting");
     }
 }
 
@@ -148,8 +159,8 @@ fn a_syn_ack_must_fit_in_ports_address_and_acknowledgement() {
 fn a_syn_with_data_may_be_acknowledged_with_or_without_it() {
     for (acknowledged, expected) in [
         (0, Verdict::Pass),
-        (1, Verdict::RewriteSource(ip(A))),
-        (101, Verdict::RewriteSource(ip(A))),
+        (1, incoming(A)),
+        (101, incoming(A)),
         (102, Verdict::Pass),
     ] {
         let mut machine = machine("idle");
@@ -172,35 +183,78 @@ fn a_segment_that_matches_another_connection_fully_is_not_ours() {
             assert_eq!(verdict, Verdict::Pass, "{state}");
         }
         assert_eq!(machine.connections().count(), 0, "{state}");
+        if state == "asked" {
+            let verdict = machine.handle_incoming(at(1), &segment(U2, C, SYN_ACK), false);
+            assert_eq!(verdict, incoming(A), "still asked");
+        }
     }
 }
 
 #[test]
-fn an_anycast_address_is_never_a_peer() {
+fn an_anycast_address_is_a_peer_only_where_it_was_asked_itself() {
+    let (other, drop) = ("198.18.0.2:80", Verdict::Drop(Reason::AnycastSource));
+    for flags in [SYN_ACK, RST_ACK, ACK, Flags::RST, SYN] {
+        for state in ["idle", "asked", "bound"] {
+            let mut machine = machine(state);
+            let verdict = machine.handle_incoming(at(1), &segment(other, C, flags), false);
+            assert_eq!(verdict, drop, "{flags:?} in {state}");
+            let mut wrong = segment(A, C, flags);
+            wrong.acknowledgement = 7;
+            let verdict = machine.handle_incoming(at(1), &wrong, false);
+            assert_eq!(verdict, drop, "{flags:?} in {state}");
+        }
+    }
     let mut machine = machine("asked");
-    let other = "198.18.0.2:80";
-    for source in [A, other] {
-        let verdict = machine.handle_incoming(at(1), &segment(source, C, SYN_ACK), false);
-        assert_eq!(verdict, Verdict::Drop(Reason::AnycastSource));
+    let plain = machine.handle_incoming(at(1), &segment(A, C, SYN_ACK), false);
+    assert_eq!(plain, Verdict::Pass);
+    for flags in [ACK, FIN_ACK, Flags::RST] {
+        let verdict = machine.handle_outgoing(at(1), &segment(C, A, flags));
+        assert_eq!(verdict, Verdict::Pass);
+        let late = machine.handle_incoming(at(1), &segment(U1, C, SYN_ACK), false);
+        assert_eq!(late, Verdict::Pass, "and not from A");
+    }
+    let connection = machine.connections().next().unwrap();
+    assert_eq!(connection.member, connection.anycast);
+}
+
+#[test]
+fn two_anycast_addresses_on_the_same_ports_differ_on_the_wire() {
+    let (b, own) = ("198.18.0.2:80", "10.9.0.1:16384");
+    for members in [[U1, U2], [U1, U1]] {
+        let mut machine = machine("asked");
+        let mut syn = segment(C, b, SYN);
+        syn.sequence = 7_000;
+        for _ in 0..2 {
+            let verdict = machine.handle_outgoing(at(0), &syn);
+            assert_eq!(verdict, ends(own, b), "repeated, it is the same");
+        }
+        let mut answer = segment(members[1], own, SYN_ACK);
+        answer.acknowledgement = 7_001;
+        let verdict = machine.handle_incoming(at(1), &answer, false);
+        assert_eq!(verdict, ends(b, C));
+        let verdict = machine.handle_incoming(at(1), &segment(members[0], C, SYN_ACK), false);
+        assert_eq!(verdict, incoming(A));
+        let verdict = machine.handle_outgoing(at(2), &segment(C, A, ACK));
+        assert_eq!(verdict, outgoing(members[0]));
+        let verdict = machine.handle_outgoing(at(2), &segment(C, b, ACK));
+        assert_eq!(verdict, ends(own, members[1]));
     }
 }
 
 #[test]
-fn two_anycast_addresses_on_the_same_ports_are_told_apart_by_the_acknowledgement() {
+fn a_port_of_the_machines_own_is_one_that_nobody_has() {
     let mut machine = machine("asked");
-    let b = "198.18.0.2:80";
-    let mut syn = segment(C, b, SYN);
-    syn.sequence = 7_000;
-    machine.handle_outgoing(at(0), &syn);
-    let mut answer = segment(U2, C, SYN_ACK);
-    answer.acknowledgement = 7_001;
-    let verdict = machine.handle_incoming(at(1), &answer, false);
-    assert_eq!(verdict, Verdict::RewriteSource(ip(b)));
-    let verdict = machine.handle_incoming(at(1), &segment(U1, C, SYN_ACK), false);
-    assert_eq!(verdict, Verdict::RewriteSource(ip(A)));
-    for (anycast, member) in [(A, U1), (b, U2)] {
-        let verdict = machine.handle_outgoing(at(2), &segment(C, anycast, ACK));
-        assert_eq!(verdict, Verdict::RewriteDestination(ip(member)));
+    // A program has bound one of them itself.
+    machine.handle_outgoing(at(0), &segment("10.9.0.1:16384", A, SYN));
+    let verdict = machine.handle_outgoing(at(0), &segment(C, "198.18.0.2:80", SYN));
+    assert_eq!(verdict, ends("10.9.0.1:16385", "198.18.0.2:80"));
+    let program = segment("10.9.0.1:16385", A, SYN);
+    let verdict = machine.handle_outgoing(at(0), &program);
+    assert_eq!(verdict, ends("10.9.0.1:16386", A), "it comes after");
+    for port in 0..100 {
+        let to = format!("198.18.1.{port}:80");
+        let verdict = machine.handle_outgoing(at(0), &segment(C, &to, SYN));
+        assert!(matches!(verdict, Verdict::Rewrite { .. }), "{verdict:?}");
     }
 }
 
@@ -212,38 +266,14 @@ fn the_same_ports_can_be_used_again_with_another_member() {
     assert_eq!(late, Verdict::Pass, "the one before is over");
     machine.handle_incoming(at(9), &segment(U2, C, SYN_ACK), false);
     let verdict = machine.handle_outgoing(at(9), &segment(C, A, ACK));
-    assert_eq!(verdict, Verdict::RewriteDestination(ip(U2)));
+    assert_eq!(verdict, outgoing(U2));
     assert_eq!(machine.connections().count(), 1);
 }
 
-#[test]
-fn another_address_gets_the_member_of_a_connection_that_is_over_and_not_before() {
-    let b = "198.18.0.2:80";
-    let mut syn = segment(C, b, SYN);
-    syn.sequence = 7_000;
-    let mut answer = segment(U1, C, SYN_ACK);
-    answer.acknowledgement = 7_001;
-    let cases: [(&[(bool, Flags)], &str); 4] = [
-        (&[], A),
-        (&[(true, FIN_ACK)], A),
-        (&[(true, FIN_ACK), (false, FIN_ACK)], b),
-        (&[(true, Flags::RST)], b),
-    ];
-    for (ends, expected) in cases {
-        let mut machine = machine("bound");
-        for (sent, flags) in ends {
-            if *sent {
-                machine.handle_outgoing(at(1), &segment(C, A, *flags));
-            } else {
-                machine.handle_incoming(at(1), &segment(U1, C, *flags), false);
-            }
-        }
-        machine.handle_outgoing(at(2), &syn);
-        let verdict = machine.handle_incoming(at(2), &answer, false);
-        assert_eq!(verdict, Verdict::RewriteSource(ip(expected)), "{ends:?}");
-    }
-}
-
+//= docs/spec/tcp.md#the-client
+//= type=test
+//# A client SHOULD forget a SYN 15 seconds after its last repetition, so that what nobody answers
+//# leaves room for others.
 #[test]
 fn everything_is_forgotten_in_its_time() {
     let seconds = |span: Duration| span.as_secs();
@@ -288,9 +318,9 @@ fn the_table_is_bounded_and_reuse_does_not_fill_it() {
     assert_eq!(machine.timers.len(), MAX_FLOWS);
     let verdict = machine.handle_outgoing(at(0), &syn(MAX_FLOWS));
     assert_eq!(verdict, Verdict::Drop(Reason::TableFull));
-    machine.handle_timeout(at(300));
+    machine.handle_timeout(at(15));
     assert_eq!(
-        machine.handle_outgoing(at(300), &syn(MAX_FLOWS)),
+        machine.handle_outgoing(at(15), &syn(MAX_FLOWS)),
         Verdict::Pass
     );
 }

@@ -141,7 +141,12 @@ impl Host {
 
     /// Whether a socket matches both ends of an incoming segment.
     pub(in crate::user) fn has_connection(&self, segment: &Segment) -> bool {
-        self.find(segment.destination, segment.source).is_some()
+        self.has_ends(segment.destination, segment.source)
+    }
+
+    /// The same by the ends that TCP has.
+    pub(in crate::user) fn has_ends(&self, local: SocketAddr, remote: SocketAddr) -> bool {
+        self.find(local, remote).is_some()
     }
 
     /// What there is for a segment as it is.
