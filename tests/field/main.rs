@@ -18,14 +18,14 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     testbed::init();
     let all = [
-        client_routes::TESTS, //
-        identity::TESTS, //
-        many_connections::TESTS, //
-        operator::TESTS, //
-        overlap::TESTS, //
-        squatted::TESTS, //
+        client_routes::TESTS,     //
+        identity::TESTS,          //
+        many_connections::TESTS,  //
+        operator::TESTS,          //
+        overlap::TESTS,           //
+        squatted::TESTS,          //
         trusted_addresses::TESTS, //
-        watched::TESTS, //
+        watched::TESTS,           //
     ];
     testbed::harness::main(&all.concat())
 }
