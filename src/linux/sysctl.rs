@@ -26,6 +26,10 @@ pub fn send_redirects(interface: &str) -> String {
 /// `tcp_mtu_probing`: path MTU discovery without ICMP, which the TCP rewriting rules do not carry.
 pub const TCP_MTU_PROBING: &str = "net/ipv4/tcp_mtu_probing";
 
+/// `ip_nonlocal_bind` of IPv6: whether a program may send from, and bind, an address that is none of
+/// an interface. The addresses of a whole prefix are local by a route alone.
+pub const IPV6_NONLOCAL_BIND: &str = "net/ipv6/ip_nonlocal_bind";
+
 /// Whether packets of others are forwarded at all, in each family. These are the administrator's.
 pub const FORWARDING: [(&str, &str); 2] = [
     ("ipv4", "net/ipv4/ip_forward"),
@@ -59,6 +63,16 @@ pub fn set(dir: &mut StateDir, path: &str, value: &str) -> io::Result<()> {
     );
     dir.save()?;
     fs::write(&file, value).map_err(|error| named(&file, &error))
+}
+
+/// Puts the setting at `path` back, if it was changed.
+pub fn restore(dir: &mut StateDir, path: &str) -> io::Result<()> {
+    let Some(saved) = dir.state.sysctls.get(path).cloned() else {
+        return Ok(());
+    };
+    put_back(path, &saved)?;
+    dir.state.sysctls.remove(path);
+    dir.save()
 }
 
 /// Puts every saved setting back; which ones were changed by this, and those that would not go

@@ -87,7 +87,7 @@ pub(crate) fn kernel(host: &Host) -> Result<String> {
          ip rule; ip -6 rule; \
          ip neigh | grep -e proto -e 198.18 -e 1546 || true; \
          nft list ruleset; \
-         cat /proc/sys/net/ipv4/tcp_mtu_probing /proc/sys/net/ipv4/conf/*/arp_announce; \
+         cat /proc/sys/net/ipv6/ip_nonlocal_bind /proc/sys/net/ipv4/tcp_mtu_probing /proc/sys/net/ipv4/conf/*/arp_announce; \
          ip maddress show dev eth0 | sed 's, users.*,,'; ls -A /run/hamp 2>/dev/null || true",
     )
 }

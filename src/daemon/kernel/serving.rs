@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::{HELD, Kernel};
 use crate::addr::{Prefix, is_host};
 use crate::daemon::Failure;
+use crate::linux::sysctl;
 use crate::node::LinkId;
 use crate::time::Instant;
 
@@ -34,6 +35,9 @@ impl Kernel {
         self.dir.state.prefixes.extend(prefixes);
         self.save()?;
         self.tables.hide(prefixes)?;
+        if prefixes.iter().any(needs_nonlocal_bind) {
+            self.allow_nonlocal_bind();
+        }
         for prefix in prefixes {
             if let Some(held) = self.held.get_mut(prefix) {
                 held.wanted = true;
@@ -63,7 +67,26 @@ impl Kernel {
         self.netlink.release(prefix).await?;
         self.tables.show(&[prefix])?;
         self.dir.state.prefixes.remove(&prefix);
+        if needs_nonlocal_bind(&prefix) && !self.held.keys().any(needs_nonlocal_bind) {
+            let restored = sysctl::restore(&mut self.dir, sysctl::IPV6_NONLOCAL_BIND);
+            restored.map_err(|error| Failure::io("kernel setting", &error))?;
+        }
         self.save()
+    }
+
+    /// A service answers from the address that it was asked at, of all those in a prefix.
+    fn allow_nonlocal_bind(&mut self) {
+        //= docs/spec/link.md#what-a-member-s-kernel-holds
+        //# A program of the member that is asked at an address of a served prefix MUST be able to answer
+        //# from it.
+        let set = sysctl::set(&mut self.dir, sysctl::IPV6_NONLOCAL_BIND, "1");
+        if let Err(error) = set {
+            tracing::warn!(
+                %error,
+                "services cannot answer by UDP from the addresses of an IPv6 prefix: \
+                 sysctl -w net.ipv6.ip_nonlocal_bind=1"
+            );
+        }
     }
 
     /// Whether a prefix's gate is open for what comes in by a link.
@@ -134,4 +157,9 @@ impl Kernel {
         }
         Ok(())
     }
+}
+
+/// Whether a prefix's addresses are local by a route alone: the kernel lets nobody send from them.
+fn needs_nonlocal_bind(prefix: &Prefix) -> bool {
+    matches!(prefix, Prefix::V6(_)) && !is_host(prefix)
 }
