@@ -7,8 +7,10 @@ mod client_routes;
 mod common;
 mod identity;
 mod many_connections;
+mod not_for_us;
 mod operator;
 mod overlap;
+mod plain_tcp;
 mod squatted;
 mod strangers;
 mod support;
@@ -24,8 +26,10 @@ fn main() -> ExitCode {
         client_routes::TESTS,     //
         identity::TESTS,          //
         many_connections::TESTS,  //
+        not_for_us::TESTS,        //
         operator::TESTS,          //
         overlap::TESTS,           //
+        plain_tcp::TESTS,         //
         squatted::TESTS,          //
         strangers::TESTS,         //
         trusted_addresses::TESTS, //

@@ -61,6 +61,10 @@ pub(crate) fn to_host(source: IpAddr, destination: IpAddr) -> PacketBuilderStep<
 pub(crate) fn check_mark(frame: &[u8], segment: &Segment) {
     let anycast = hamp::addr::Class::default().contains(segment.destination.ip());
     let asks = anycast && segment.flags == Flags::SYN;
+    // Linux answers with a RST in the way that it was asked.
+    if segment.flags.has(Flags::RST) {
+        return;
+    }
     let code_point = match frame[14] >> 4 {
         4 => frame[15] >> 2,
         _ => (frame[14] & 0x0f) << 2 | frame[15] >> 6,

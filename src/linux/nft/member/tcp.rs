@@ -84,12 +84,13 @@ pub(super) fn serving(f: &Family, mode: Mode, class: &Class) -> String {
 		tcp flags & (fin|syn|rst|ack) == syn accept
 		meta l4proto tcp {stray} counter name not_a_syn drop
 	}}
-	# Connections of this host's own may be to a plain member.
+	# Connections of this host's own may be to a plain member: the kernel has found their socket,
+	# and whose it is, on the way here. Listeners it looks for later.
 	chain from{n} {{
 		iifname "lo" accept
 		tcp flags & (syn|ack) == syn counter name anycast_source drop
 		tcp flags & syn == 0 accept
-		socket wildcard 0 accept
+		meta skuid >= 0 accept
 		meta l4proto tcp counter name anycast_source drop
 	}}
 	chain answer{n} {{
