@@ -31,7 +31,8 @@ from hamp import (  # noqa: E402
 from scapy.layers.inet6 import (  # noqa: E402
     ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, IPv6,
 )
-from scapy.layers.l2 import ARP, Ether  # noqa: E402
+from scapy.layers.inet import IP, TCP  # noqa: E402
+from scapy.layers.l2 import ARP, Dot1Q, Ether  # noqa: E402
 from scapy.packet import Raw  # noqa: E402
 
 SOL_PACKET, PACKET_ADD_MEMBERSHIP, PACKET_IGNORE_OUTGOING = 263, 1, 23
@@ -321,6 +322,86 @@ def proxy(order):
             order.wire.listeners.remove(listen)
 
 
+def claims(order, mac):
+    """Frames that say to all, and to each of "to", that the addresses "targets" are at `mac`: every
+    kind of ARP and neighbour discovery that makes or changes an entry."""
+    own, everybody, nodes = order.own(), "ff:ff:ff:ff:ff:ff", "33:33:00:00:00:01"
+    told = []
+    for target in order.words["targets"]:
+        if ":" in target:
+            option = ICMPv6NDOptDstLLAddr(lladdr=mac)
+            for source in (target, own[2]):
+                told.append(Ether(src=own[0], dst=nodes) / IPv6(src=source, dst="ff02::1", hlim=255)
+                            / ICMPv6ND_NA(tgt=target, R=0, S=0, O=1) / option)
+            continue
+        gratuitous = ARP(op=1, hwsrc=mac, psrc=target, pdst=target)
+        told.append(Ether(src=own[0], dst=everybody) / gratuitous)
+        for to in order.words["to"]:
+            reply = ARP(op=2, hwsrc=mac, psrc=target, hwdst=to)
+            told.append(Ether(src=own[0], dst=to) / reply)
+            told.append(Ether(src=own[0], dst=to) / Dot1Q(vlan=0) / reply)
+    return [bytes(frame) for frame in told]
+
+
+def claim(order):
+    """Says that the addresses "targets" are its own, and takes it back in the end: they are at "of"."""
+    told = claims(order, order.own()[0])
+    for _ in order.pace(order.words.get("every", 50)):
+        for frame in told:
+            order.send(frame)
+    # Linux takes no other answer within a second after one (locktime).
+    time.sleep(1.5)
+    for frame in claims(order, order.words["of"]):
+        order.send(frame)
+
+
+def outrun(order):
+    """On a switch of its own in front of a member: answers each SYN to one of "targets" by the host
+    with the link-layer address "asker" before the member does, with a right acknowledgement, from its
+    own address and from the member's. The member's answers come a little later.
+
+    "link" is the port of the member, "to" the port of all others."""
+    other, port = order.wires[order.words["to"]], order.wire.name
+    mac, *own = order.own()
+    asker = bytes.fromhex(order.words["asker"].replace(":", ""))
+    rules = (f"table netdev outrun {{ chain in {{ type filter hook ingress device \"{port}\" priority 0;"
+             f" ether daddr {order.words['asker']} tcp flags & (syn | ack) == syn | ack drop; }}; }}")
+
+    def hear_syn(_at, frame, _message):
+        packet = Ether(frame) if frame[6:12] == asker else None
+        if packet is None or TCP not in packet or packet[TCP].flags & 0x12 != 2:
+            return
+        asked = packet[IPv6] if IPv6 in packet else packet[IP]
+        if asked.dst not in order.words["targets"]:
+            return
+        of = 1 if IPv6 in packet else 0
+        for source in (own[of], order.words["of"][of]):
+            answer = type(asked)(src=source, dst=asked.src) / TCP(
+                sport=packet.dport, dport=packet.sport, flags="SA", seq=1, ack=packet[TCP].seq + 1)
+            order.send(Ether(src=mac, dst=packet.src) / answer, other)
+
+    def hand_on(_at, frame, _message):
+        packet = Ether(frame) if frame[:6] == asker else None
+        if packet is not None and TCP in packet and packet[TCP].flags & 0x12 == 0x12:
+            time.sleep(0.005)
+            # Between virtual interfaces it may not have been computed.
+            del packet[TCP].chksum
+            order.send(bytes(packet), other)
+
+    for wire, listener in ((other, hear_syn), (order.wire, hand_on)):
+        with wire.lock:
+            wire.listeners.append(listener)
+    subprocess.run(["nft", "-f", "-"], input=rules.encode(), check=True)
+    try:
+        for _ in order.pace(50):
+            pass
+    finally:
+        subprocess.run(["nft", "delete", "table", "netdev", "outrun"], check=False)
+        for wire, listener in ((other, hear_syn), (order.wire, hand_on)):
+            with wire.lock:
+                wire.listeners.remove(listener)
+
+
 def replay(order):
     """All that was heard of others, again and again, frame by frame as it was."""
     recorded = [frame for _, heard in order.victims() for _, frame in list(heard.frames)]
@@ -505,7 +586,8 @@ def flood(order):
 
 
 ORDERS = {order.__name__: order
-          for order in (join, leave, querier, proxy, replay, relay, ahead, hold, flood)}
+          for order in (join, leave, querier, proxy, claim, outrun, replay, relay, ahead, hold,
+                        flood)}
 told = threading.Lock()
 
 

@@ -9,6 +9,14 @@ use super::{A4, A6};
 pub(super) const ONE: &str = "02:00:00:00:00:11";
 /// Link-layer address of `two`, which is next.
 pub(super) const TWO: &str = "02:00:00:00:00:12";
+/// Own addresses of `one`.
+const ONES: [&str; 2] = ["10.15.46.11", "fd15:46::11"];
+/// Link-layer address of `near`.
+const NEAR: &str = "02:00:00:00:00:90";
+/// Link-layer address of `router` on the members' link.
+const ROUTER: &str = "02:00:00:00:00:fe";
+/// Own addresses of `two`.
+const TWOS: [&str; 2] = ["10.15.46.12", "fd15:46::12"];
 /// Addresses of the intruder on the members' link.
 const LAN: [&str; 3] = ["02:00:00:00:00:66", "10.15.46.1", "fd15:46::1"];
 /// Likewise on the link without members.
@@ -216,6 +224,44 @@ pub(super) const ALL: &[Attack] = &[
             vec![on_lan(times, "join", words)]
         },
         refused: &[("near", &["foreign_key"]), ("router", &["foreign_key"])],
+        ..Attack::PLAIN
+    },
+    Attack {
+        name: "foreign-address",
+        about: "a member's key and certificate, for the shared addresses, state two's",
+        orders: |times| {
+            let mut words = keyed("member", false);
+            (words["ipv4"], words["ipv6"]) = (json!(TWOS[0]), json!(TWOS[1]));
+            vec![on_lan(times, "join", words)]
+        },
+        off: Harm::Disturbed,
+        refused: &[
+            ("near", &["foreign_address"]),
+            ("router", &["foreign_address"]),
+            ("two", &["foreign_address"]),
+        ],
+        ..Attack::PLAIN
+    },
+    Attack {
+        name: "own-address",
+        about: "it says by ARP and neighbour discovery that one's own addresses are its own",
+        orders: |times| {
+            let ms = 4 * times.dead;
+            let more = json!({ "targets": ONES, "of": ONE, "to": [NEAR, ROUTER], "ms": ms });
+            vec![on_lan(times, "claim", more)]
+        },
+        ..Attack::PLAIN
+    },
+    Attack {
+        name: "first-answer",
+        about: "it answers near's SYNs before one does, from its own address and from one's",
+        orders: |times| {
+            let more = json!({
+                "to": "lan", "asker": NEAR, "targets": [A4, A6], "of": ONES, "ms": 4 * times.dead,
+            });
+            vec![(At::Tap, with("one", LAN, times, "outrun", more))]
+        },
+        off: Harm::Disturbed,
         ..Attack::PLAIN
     },
     Attack {
