@@ -498,6 +498,19 @@ fn a_certificate_that_names_an_address_wins_it_back() {
     net.set_link(0, true);
     net.run_for(4 * SECOND);
     assert_eq!(knows(&net, client), [id(1)]);
+    // And says itself when it has another.
+    let not_certified = |net: &Net| {
+        troubles(net, 0)
+            .iter()
+            .any(|t| t.0 == TroubleKind::NotCertified)
+    };
+    assert!(!not_certified(&net));
+    restate(&mut net, 0, |state| {
+        state.ipv4 = Some([10, 0, 0, 79].into())
+    });
+    assert!(not_certified(&net));
+    restate(&mut net, 0, |_| {});
+    assert!(!not_certified(&net));
 }
 
 #[test]

@@ -391,7 +391,9 @@ pub(super) fn trust(trust: &Value) -> String {
         // A router alone serves nothing: prefixes and their number would mean nothing.
         let may = if list(&own["prefixes"]).next().is_some() {
             let prefixes = words(&own["prefixes"]);
-            format!(" of {prefixes}, {} addresses", own["address_limit"])
+            let at = Some(words(&own["hosts"])).filter(|hosts| !hosts.is_empty());
+            let at = at.map_or(String::new(), |hosts| format!(" at {hosts}"));
+            format!(" of {prefixes}, {} addresses{at}", own["address_limit"])
         } else {
             String::new()
         };
@@ -410,8 +412,12 @@ pub(super) fn trust(trust: &Value) -> String {
             None => "no revocation list\n".to_owned(),
         };
     }
-    let members: Vec<[String; 4]> = list(&trust["members"])
+    let members: Vec<[String; 5]> = list(&trust["members"])
         .map(|member| {
+            let own = list(&member["addresses"]).map(|own| match own["state"].as_str() {
+                Some("used") => cell(&own["address"]),
+                _ => format!("{} ({})", cell(&own["address"]), cell(&own["state"])),
+            });
             let verified = if member["verified"] == true {
                 "yes"
             } else {
@@ -422,10 +428,12 @@ pub(super) fn trust(trust: &Value) -> String {
                 short(&member["id"]),
                 verified.to_owned(),
                 span(&member["ends_in_ms"]),
+                own.collect::<Vec<_>>().join(", "),
             ]
         })
         .collect();
-    text += &section(table(["LINK", "MEMBER", "VERIFIED", "ENDS IN"], &members));
+    let names = ["LINK", "MEMBER", "VERIFIED", "ENDS IN", "ITS ADDRESSES"];
+    text += &section(table(names, &members));
     let mut counts: Vec<[String; 3]> = Vec::new();
     for what in ["doubted", "refused"] {
         for (reason, count) in trust[what].as_object().into_iter().flatten() {

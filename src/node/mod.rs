@@ -297,9 +297,9 @@ impl Node {
                 let routes = self.config.router.as_ref();
                 link.set_router(now, routes.filter(|_| !self.unrouted.contains(&id)));
                 self.links.insert(id, link);
-                self.settle_serving(now);
             }
         }
+        self.settle_serving(now);
         self.advance(now, id);
     }
 

@@ -136,7 +136,14 @@ impl Node {
         }));
         for link in self.links.values_mut() {
             link.serve(now, &served, &self.joined);
-            link.set_own_troubles(now, troubles.clone());
+            let ruled_out = credentials.map(|own| link.ruled_out(&own.standing()));
+            let ruled_out = ruled_out.into_iter().flatten().map(|address| Trouble {
+                address: Some(address),
+                reason: Some(Reason::ForeignAddress),
+                ..Trouble::new(TroubleKind::NotCertified)
+            });
+            let here = troubles.iter().copied().chain(ruled_out).collect();
+            link.set_own_troubles(now, here);
         }
         self.served = served;
     }

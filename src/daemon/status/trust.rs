@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::daemon::run::Daemon;
 use crate::proto::Reason;
+use crate::proto::pin::State;
 use crate::proto::view::Peer;
 use crate::time::Instant;
 use crate::wire::Certificate;
@@ -51,10 +52,20 @@ pub(in crate::daemon) fn trust(daemon: &Daemon, now: Instant) -> Value {
         .collect();
     let members: Vec<Value> = node
         .links()
-        .flat_map(|(id, link)| link.peers().map(move |peer| (id, peer)))
-        .map(|(link, (id, peer))| {
+        .flat_map(|(id, link)| link.peers().map(move |peer| (id, link, peer)))
+        .map(|(name, link, (id, peer))| {
+            let own = link.pins().filter(|(_, pin)| pin.member == id);
+            let own = own.map(|(address, pin)| {
+                let state = match pin.state {
+                    State::New | State::Asked { .. } => "asked for",
+                    State::Proved { .. } => "used",
+                    State::Contested { .. } => "contested",
+                };
+                json!({ "address": address, "state": state })
+            });
             json!({
-                "link": daemon.kernel.name(link),
+                "addresses": own.collect::<Vec<_>>(),
+                "link": daemon.kernel.name(name),
                 "id": format!("{id:#}"),
                 "verified": peer.standing().is_some(),
                 "ends_in_ms": ends_in(peer, wall),

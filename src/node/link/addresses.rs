@@ -38,6 +38,13 @@ impl Link {
         self.around = Some(around);
     }
 
+    /// This host's own addresses on the link that its certificate rules out.
+    pub(in crate::node) fn ruled_out(&self, own: &Standing) -> Vec<IpAddr> {
+        let state = self.state.iter();
+        let stated = state.flat_map(|s| [s.ipv4.map(IpAddr::V4), s.ipv6.map(IpAddr::V6)]);
+        stated.flatten().filter(|at| own.rules_out(*at)).collect()
+    }
+
     /// Whether the addresses that a statement states count; in count mode they do whatever they are.
     ///
     /// # Errors

@@ -39,6 +39,18 @@ impl Standing {
         self.hosts.contains(&host(address))
     }
 
+    fn hosts_like(&self, address: IpAddr) -> impl Iterator<Item = &Prefix> {
+        let same_family = move |net: &&Prefix| net.addr().is_ipv4() == address.is_ipv4();
+        self.hosts.iter().filter(same_family)
+    }
+
+    /// Whether the certificate says that `address` is none of its owner's.
+    pub fn rules_out(&self, address: IpAddr) -> bool {
+        let fits = |net: &Prefix| net.contains(&address) && !is_nobodys(net, address);
+        let mut hosts = self.hosts_like(address).peekable();
+        hosts.peek().is_some() && !hosts.any(fits)
+    }
+
     /// Whether the owner may state `address` as its own, on a link of which `around` is known.
     ///
     /// # Errors
@@ -54,10 +66,8 @@ impl Standing {
         if self.names(address) {
             return Ok(());
         }
-        let same_family = |net: &&Prefix| net.addr().is_ipv4() == address.is_ipv4();
-        let mut hosts = self.hosts.iter().filter(same_family).peekable();
-        let bound = hosts.peek().is_some();
-        if bound && !hosts.any(|net| net.contains(&address) && !is_nobodys(net, address)) {
+        let bound = self.hosts_like(address).next().is_some();
+        if self.rules_out(address) {
             return refused;
         }
         //= docs/spec/trust.md#addresses
