@@ -506,7 +506,7 @@ fn a_certificate_that_names_an_address_wins_it_back() {
     };
     assert!(!not_certified(&net));
     restate(&mut net, 0, |state| {
-        state.ipv4 = Some([10, 0, 0, 79].into())
+        state.ipv4 = Some([10, 0, 0, 79].into());
     });
     assert!(not_certified(&net));
     restate(&mut net, 0, |_| {});
