@@ -420,9 +420,9 @@ fn five_thousand_addresses_are_heard() -> Result<()> {
     let heard = |expected: usize| {
         // The log first: to list five thousand costs the daemon more than to hear of them.
         let told = if expected == 5000 {
-            "Joined"
+            "member joined"
         } else {
-            "Changed"
+            "member changed"
         };
         wait::until_ok("a member is heard", LIMIT * 6, || {
             ensure!(two.read(watcher.log())?.contains(told), "not {told} yet");

@@ -199,7 +199,8 @@ fn missing(progress: &Value, request: &Request, alone: bool) -> Vec<String> {
         })
         .collect();
     if !serves && !alone {
-        let orphaned = list("owners").filter(|owner| owner["id"].is_null() || owner["own"] == true);
+        let here = list("owners").filter(|owner| owner["elsewhere"] == false);
+        let orphaned = here.filter(|owner| owner["id"].is_null() || owner["own"] == true);
         missing
             .extend(orphaned.map(|owner| format!("nobody serves it on {}", text(&owner["link"]))));
     }
@@ -239,6 +240,9 @@ fn finished(done: &Value) -> String {
         let link = owner["link"].as_str().unwrap_or_default();
         text += &match owner["name"].as_str() {
             Some(name) => format!("; {name} has it on {link}"),
+            None if owner["elsewhere"] == true => {
+                format!("; on {link} this host answers for members elsewhere")
+            }
             None => format!("; nobody serves it on {link}"),
         };
     }

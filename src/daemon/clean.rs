@@ -25,7 +25,8 @@ pub fn clean(control: &str) -> Result<Value, Failure> {
         || place.is_none()
         || control::ask(control, &control::Request::Members).is_ok();
     if alive {
-        return Err(control::running(control).with_remedy("stop it first: it cleans up by itself"));
+        return Err(control::running(dir.state.control.as_deref())
+            .with_remedy("stop it first: it cleans up by itself"));
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -70,7 +70,7 @@ async fn drive(
     keyring: &Keyring,
     options: &Options,
 ) -> Result<(), Failure> {
-    let dir = StateDir::open(config.node.state.as_deref()).unwrap_or_else(|error| {
+    let mut dir = StateDir::open(config.node.state.as_deref()).unwrap_or_else(|error| {
         tracing::warn!(
             %error,
             "no state directory: what this daemon changes is not put back after a crash; \
@@ -86,9 +86,10 @@ async fn drive(
     let lock = dir
         .lock()
         .map_err(|error| Failure::io("state directory", &error))?;
-    let _lock = lock.ok_or_else(|| control::running(&control))?;
+    let running = || control::running(dir.state.control.as_deref());
+    let _lock = lock.ok_or_else(running)?;
     let place = Place::take(&dir).map_err(|error| Failure::io("the daemon's place", &error))?;
-    let place = place.ok_or_else(|| control::running(&control))?;
+    let place = place.ok_or_else(running)?;
     if let Some(stranger) = &place.stranger {
         tracing::warn!("the name @hamp-daemon is held by {stranger}, which is no hamp daemon");
     }
@@ -97,6 +98,7 @@ async fn drive(
     let (calls, called) = mpsc::channel(CALLS);
     let group = config.group(file)?;
     let listener = Listener::start(&control, place.usual(&dir), group, calls)?;
+    dir.state.control = Some(listener.name().to_owned());
     let (frames, seen) = mpsc::channel(FRAMES);
     let now = clock::now();
     let node = start::node(now, &config, keyring, dir.state.drained.is_some())?;

@@ -45,6 +45,9 @@ pub struct State {
     /// configuration names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drained: Option<Vec<Joined>>,
+    /// Where the daemon that wrote this listens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<String>,
 }
 
 /// A prefix that was joined.

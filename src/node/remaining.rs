@@ -1,5 +1,7 @@
 //! Who serves on when this host leaves a prefix: what has to be known before it may.
 
+use core::net::IpAddr;
+
 use super::link::Link;
 use super::{Elsewhere, LinkId, Node};
 use crate::addr::Prefix;
@@ -30,20 +32,19 @@ impl Remaining {
 impl Node {
     /// Who is left on each link on which this host serves `prefix` now.
     pub fn remaining(&self, prefix: Prefix) -> Vec<(LinkId, Remaining)> {
-        let elsewhere = Elsewhere {
-            router: self.router.as_ref(),
-            remote: &self.remote,
-        };
-        let served = |link: &&Link| {
+        let served = |link: &Link| {
             let member = link.member();
-            member.is_active() && member.records().get(&prefix).is_some()
+            let speaks = link.state().is_some_and(|state| match prefix {
+                Prefix::V4(_) => state.ipv4.is_some(),
+                Prefix::V6(_) => state.ipv6.is_some(),
+            });
+            speaks && member.is_active() && member.records().get(&prefix).is_some()
         };
-        let links = self.links.iter();
-        let serving = links.filter(|(_, link)| link.state().is_some() && served(link));
+        let serving = self.links.iter().filter(|(_, link)| served(link));
         serving
             .map(|(id, link)| {
                 let mut remaining = Remaining {
-                    elsewhere: link.stands_in(prefix.network(), elsewhere),
+                    elsewhere: self.stands_in(*id, prefix.network()),
                     ..Remaining::default()
                 };
                 for (member, peer) in link.peers() {
@@ -59,6 +60,16 @@ impl Node {
                 (*id, remaining)
             })
             .collect()
+    }
+
+    /// Whether this host answers on a link for members of `target` that it knows elsewhere.
+    pub fn stands_in(&self, link: LinkId, target: IpAddr) -> bool {
+        let elsewhere = Elsewhere {
+            router: self.router.as_ref(),
+            remote: &self.remote,
+        };
+        let link = self.links.get(&link);
+        link.is_some_and(|link| link.stands_in(target, elsewhere))
     }
 
     /// Stops serving all of `prefixes` that are served, in one statement: as [`Node::leave`].

@@ -104,6 +104,11 @@ impl Node {
         self.handle_timeout(now);
     }
 
+    /// Whether a prefix is to be served.
+    pub fn has_joined(&self, prefix: &Prefix) -> bool {
+        self.joined.contains_key(prefix)
+    }
+
     /// What is to be served, and how.
     pub fn joined(&self) -> impl Iterator<Item = (Prefix, JoinOptions)> {
         self.joined

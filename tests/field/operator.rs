@@ -21,10 +21,47 @@ pub(crate) const TESTS: &[Test] = &[
         a_drained_host_stays_drained_over_a_restart,
     ),
     (
+        "a_router_counts_the_members_that_it_knows_elsewhere",
+        a_router_counts_the_members_that_it_knows_elsewhere,
+    ),
+    (
         "a_group_may_ask_and_change_nothing",
         a_group_may_ask_and_change_nothing,
     ),
 ];
+
+/// A router that is a member too knows who would serve on elsewhere; others cannot see what it knows.
+fn a_router_counts_the_members_that_it_knows_elsewhere() -> Result<()> {
+    let two = Topology::new("operator-router")
+        .switch("left")
+        .switch("right")
+        .host("r")
+        .link("left", &["10.15.46.1/24", "fd15:46::1/64"])
+        .link("right", &["10.15.47.1/24", "fd15:47::1/64"])
+        .host("far")
+        .link("right", &["10.15.47.2/24", "fd15:47::2/64"]);
+    let lab = Lab::new(&two)?;
+    let (r, far) = (lab.host("r"), lab.host("far"));
+    let node = "[node]\nname = \"r\"\ninterfaces = [\"eth0\", \"eth1\"]\nhello_ms = 100\n";
+    r.write("/tmp/hamp.toml", &format!("{node}{MEMBER}[router]\n"))?;
+    let _router = start(r)?;
+    serving(r, 2)?;
+    let told = refused(r, &["leave", A4])?;
+    ensure!(
+        told.contains("on eth0") && told.contains("on eth1"),
+        "{told}"
+    );
+    let _far = member(far)?;
+    wait::until_ok("the router knows the other", LIMIT, || {
+        r.run(&["hamp", "leave", A4])?.ok()
+    })?;
+    let told = refused(far, &["leave", A4])?;
+    ensure!(
+        told.contains("what router r (") && told.contains("cannot be seen from here"),
+        "{told}"
+    );
+    Ok(())
+}
 
 const A4: &str = "198.18.0.1";
 const A6: &str = "2001:2:0:1546::1";

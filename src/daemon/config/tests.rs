@@ -50,6 +50,12 @@ fn the_example_loads_and_holds_every_key() {
 }
 
 #[test]
+fn the_unit_starts_the_one_file() {
+    let unit = include_str!("../../../examples/hamp.service");
+    assert!(unit.contains(&format!("hamp run --config {FILE}\n")));
+}
+
+#[test]
 fn an_unknown_key_names_file_line_and_the_nearest_known_key() {
     for (text, expected) in [
         (

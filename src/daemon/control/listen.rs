@@ -132,7 +132,7 @@ fn bind(name: &str) -> Result<Bound, Failure> {
         _ => Holder::of(name),
     };
     if holder.is_trusted() {
-        return Err(running(name));
+        return Err(running(Some(name)));
     }
     Ok(Bound::Stranger(holder))
 }
@@ -141,9 +141,10 @@ fn failed(name: &str, error: &io::Error) -> Failure {
     Failure::io(&format!("control socket {name}"), error)
 }
 
-/// What is said when a daemon runs already.
-pub fn running(name: &str) -> Failure {
-    let message = format!("another hamp daemon runs in this network namespace (control {name})");
+/// What is said when a daemon runs already, which listens at `control` if that is known.
+pub fn running(control: Option<&str>) -> Failure {
+    let control = control.map_or_else(String::new, |name| format!(" (control {name})"));
+    let message = format!("another hamp daemon runs in this network namespace{control}");
     Failure::new(exit::FAILED, message).with_remedy("hamp status, or stop that one first")
 }
 

@@ -62,6 +62,9 @@ impl Daemon {
                     self.may_leave(&prefixes, force)?;
                     self.kernel.remember_drained(Some(self.joins()))?;
                     tracing::info!(force, user, process, "told to drain");
+                    if self.kernel.dir().path().as_os_str().is_empty() {
+                        tracing::warn!("there is no state directory: a restart ends the drain");
+                    }
                     // Its addresses stay on lo, behind a closed gate: services can start meanwhile.
                     self.node.leave_all(now, &prefixes);
                 }
@@ -104,8 +107,10 @@ impl Daemon {
 
     /// Refuses to leave what is not served, and, unless forced, what nobody else serves.
     fn may_leave(&self, prefixes: &[Prefix], force: bool) -> Result<(), Failure> {
-        let served = |prefix: &Prefix| self.node.joined().any(|(joined, _)| joined == *prefix);
-        if let Some(prefix) = prefixes.iter().find(|prefix| !served(prefix)) {
+        let mut absent = prefixes
+            .iter()
+            .filter(|prefix| !self.node.has_joined(prefix));
+        if let Some(prefix) = absent.next() {
             let message = format!("{} is not served here", shown(prefix));
             return Err(Failure::new(exit::FAILED, message));
         }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::addr::Prefix;
 use crate::daemon::config::shown;
 use crate::daemon::run::Daemon;
-use crate::node::LinkId;
+use crate::node::{Link, LinkId};
 use crate::proto::view::Peer;
 use crate::wire::MemberId;
 
@@ -33,9 +33,10 @@ pub(in crate::daemon) fn progress(daemon: &Daemon, prefix: Option<Prefix>) -> Va
         .filter(wanted)
         .flat_map(|joined| coming_on(daemon, joined));
     let going = daemon.node.links().flat_map(|(id, link)| {
-        let joined = |one: &Prefix| daemon.node.joined().any(|(joined, _)| joined == *one);
         let records = link.member().records().prefixes().map(|(record, _)| record);
-        let left = records.filter(wanted).filter(move |one| !joined(one));
+        let left = records
+            .filter(wanted)
+            .filter(|one| !daemon.node.has_joined(one));
         left.map(move |one| entry("leave", &one, Some(daemon.kernel.name(id)), "it is drained"))
     });
     let pending: Vec<Value> = coming.chain(going).take(LISTED).collect();
@@ -86,10 +87,13 @@ fn coming_on(daemon: &Daemon, prefix: Prefix) -> Vec<Value> {
 
 /// Who acts for the first address of a prefix on each link that is up.
 fn owners(daemon: &Daemon, prefix: Prefix) -> Vec<Value> {
-    let up = daemon
-        .node
-        .links()
-        .filter(|(_, link)| link.state().is_some());
+    let speaks = |link: &Link| {
+        link.state().is_some_and(|state| match prefix {
+            Prefix::V4(_) => state.ipv4.is_some(),
+            Prefix::V6(_) => state.ipv6.is_some(),
+        })
+    };
+    let up = daemon.node.links().filter(|(_, link)| speaks(link));
     up.map(|(id, link)| {
         let ranks = link.ranks(prefix.network());
         let owner = ranks.first();
@@ -98,6 +102,7 @@ fn owners(daemon: &Daemon, prefix: Prefix) -> Vec<Value> {
             "id": owner.map(|owner| format!("{:#}", owner.id)),
             "name": owner.map(|owner| daemon.called(id, owner.id)),
             "own": owner.is_some_and(|owner| owner.own),
+            "elsewhere": daemon.node.stands_in(id, prefix.network()),
         })
     })
     .collect()

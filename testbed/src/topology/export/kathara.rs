@@ -51,7 +51,7 @@ pub(super) fn files(topology: &Topology, image: &str) -> Result<Vec<Written>> {
         files.push((format!("{own}.startup"), script));
         if let Some(config) = topology.hamp_config(index)? {
             // A device's directory is copied over its files.
-            files.push((format!("{own}/etc/hamp.toml"), config));
+            files.push((format!("{own}/etc/hamp/hamp.toml"), config));
         }
     }
     files.push(("lab.conf".into(), text));

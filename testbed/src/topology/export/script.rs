@@ -9,7 +9,7 @@ use crate::lab::mac_text;
 use crate::topology::{End, Kind, Topology, Via};
 
 /// Where a node finds its `hamp.toml`.
-pub(super) const HAMP_CONFIG: &str = "/etc/hamp.toml";
+pub(super) const HAMP_CONFIG: &str = "/etc/hamp/hamp.toml";
 /// The length of a frame, for queues that count frames.
 const FRAME_BYTES: usize = 1514;
 
