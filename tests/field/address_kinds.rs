@@ -219,8 +219,7 @@ fn addresses_without_a_subnet_are_served() -> Result<()> {
     states(member, None, Some("fd15:46::1"))?;
     member.sh(
         "ip address add 192.0.2.1/32 dev lo; ip route add 10.15.46.0/24 dev eth0; \
-         ip route add 10.15.47.10/32 dev eth0; ip route add fd15:47::/64 dev eth0; \
-         ip link set eth0 mtu 1400",
+         ip route add 10.15.47.10/32 dev eth0; ip route add fd15:47::/64 dev eth0",
     )?;
     lab.host("d").sh("ip route add 192.0.2.1/32 dev eth0")?;
     states(member, Some("192.0.2.1"), Some("fd15:46::1"))?;

@@ -205,7 +205,7 @@ fn an_address_that_another_tool_left_is_named_and_harmless() -> Result<()> {
     two.sh(&format!(
         "ip address add {A4}/32 dev eth0; ip address add {A6}/128 dev eth0 nodad; \
          ip link add x0 type veth peer name x1; ip link set x0 up; \
-         ip address add 198.18.0.8/32 dev x0"
+         ip address add 198.18.0.8/32 dev x0; ip address add 198.18.0.9/32 dev lo"
     ))?;
     //= docs/spec/link.md#what-a-member-s-kernel-holds
     //= type=test
@@ -215,6 +215,7 @@ fn an_address_that_another_tool_left_is_named_and_harmless() -> Result<()> {
         (A4, "eth0", "stray_address"),
         (A6, "eth0", "stray_source"),
         ("198.18.0.8", "x0", "stray_source"),
+        ("198.18.0.9", "lo", "stray_source"),
     ] {
         wait::until_ok("it is named", LIMIT, || {
             let strays = troubles(two, kind)?;
@@ -251,7 +252,10 @@ fn an_address_that_another_tool_left_is_named_and_harmless() -> Result<()> {
         ensure!(there == mac(one)?, "{address}: {there}");
         ensure!(pings(lab.host("c"), address, 2)? == 2, "{address}");
     }
-    two.sh(&format!("ip address del {A4}/32 dev eth0; ip link del x0"))?;
+    two.sh(&format!(
+        "ip address del {A4}/32 dev eth0; ip link del x0; \
+         ip address del 198.18.0.9/32 dev lo"
+    ))?;
     wait::until_ok("what is gone is not listed", LIMIT, || {
         let strays = [
             troubles(two, "stray_address")?,

@@ -16,7 +16,7 @@ use rtnetlink::packet_route::address::{
 use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteType};
 
 use super::routes::{destination, route};
-use super::{Error, Netlink, OURS};
+use super::{Error, Netlink, OURS, is_ours};
 use crate::addr::{Prefix, is_host};
 
 /// `RT_TABLE_LOCAL`: what this machine accepts as its own.
@@ -89,11 +89,7 @@ impl Netlink {
     /// Prefixes on lo that carry our protocol number.
     pub async fn holdings(&self) -> Result<Vec<Prefix>, Error> {
         let addresses = self.addresses().await?;
-        let ours = addresses.iter().filter(|message| {
-            message
-                .attributes
-                .contains(&AddressAttribute::Protocol(AddressProtocol::Other(OURS)))
-        });
+        let ours = addresses.iter().filter(|message| is_ours(message));
         let mut prefixes: Vec<Prefix> = ours.filter_map(|message| self.held(message)).collect();
         let routes = self.our_routes().await?;
         let local = routes

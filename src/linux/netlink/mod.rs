@@ -32,6 +32,7 @@ use futures_util::stream::BoxStream;
 use nix::libc;
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol};
 use rtnetlink::{Handle, MulticastGroup};
 
 /// The protocol number of our routes, addresses and neighbour entries.
@@ -140,8 +141,8 @@ impl Changes {
     }
 
     /// Waits until a link or one of its addresses changed (or a notification may be lost); changes
-    /// of the loopback's addresses, which are mostly our own, are not told. `None`: the connection
-    /// broke.
+    /// of our own addresses on the loopback, which are renewed all the time, are not told. `None`: the
+    /// connection broke.
     pub async fn next(&mut self) -> Option<()> {
         loop {
             let message = self.messages.next().await?;
@@ -151,9 +152,15 @@ impl Changes {
             match message {
                 RouteNetlinkMessage::NewAddress(address)
                 | RouteNetlinkMessage::DelAddress(address)
-                    if address.header.index == self.loopback => {}
+                    if address.header.index == self.loopback && is_ours(&address) => {}
                 _ => return Some(()),
             }
         }
     }
+}
+
+/// Whether hamp put an address where it is; kernels before 5.18 do not say.
+fn is_ours(address: &AddressMessage) -> bool {
+    let ours = AddressAttribute::Protocol(AddressProtocol::Other(OURS));
+    address.attributes.contains(&ours)
 }
