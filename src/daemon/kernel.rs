@@ -15,6 +15,7 @@ mod serving;
 mod start;
 mod troubles;
 mod verified;
+mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -26,6 +27,7 @@ use self::links::Attached;
 use self::own::Gate;
 use self::routes::Routes;
 use self::serving::Held;
+use self::verify::Watch;
 use super::Failure;
 use super::config::Router;
 use crate::addr::{Class, Prefix};
@@ -96,6 +98,8 @@ pub struct Kernel {
     seen: around::Seen,
     /// When to sweep what a predecessor left and nobody confirmed.
     sweep: Option<Instant>,
+    /// What others took away.
+    watch: Watch,
 }
 
 impl Kernel {
@@ -148,6 +152,10 @@ impl Kernel {
 
     /// Sends a frame; a link that is gone, down or full loses it, as links do.
     pub fn send(&self, transmit: &Transmit) {
+        // Who says that it serves must be able to: without its gate this host is as good as away.
+        if self.member && self.tables.missing().is_some() {
+            return;
+        }
         let Some(attached) = self.links.get(&transmit.link) else {
             return;
         };
@@ -200,6 +208,7 @@ impl Kernel {
     /// Renews what does not hang on the node's hellos, and sweeps once the recovery is over.
     pub async fn renew(&mut self, now: Instant) -> Result<(), Failure> {
         self.tell_strays(now);
+        self.verify(now).await;
         if self.client {
             for attached in self.links.values() {
                 self.tables.lease_hiding(&attached.name, HIDDEN)?;

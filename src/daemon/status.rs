@@ -198,18 +198,26 @@ fn troubles(daemon: &Daemon, now: Instant) -> Vec<Value> {
     let links = daemon.node.links().flat_map(|(id, link)| {
         let link_name = daemon.kernel.name(id);
         let troubles = link.troubles(now);
-        troubles.map(move |(what, course)| trouble(now, Some(link_name), what, course))
+        troubles.map(move |(what, course)| {
+            trouble(now, Some(link_name), &what.to_string(), what, course)
+        })
     });
     let host = daemon.kernel.troubles(now);
-    let host = host.map(|(what, course)| trouble(now, None, what, course));
+    let host = host.map(|(text, what, course)| trouble(now, None, &text, what, course));
     links.chain(host).collect()
 }
 
-fn trouble(now: Instant, link: Option<&str>, trouble: &Trouble, course: &Course) -> Value {
+fn trouble(
+    now: Instant,
+    link: Option<&str>,
+    text: &str,
+    trouble: &Trouble,
+    course: &Course,
+) -> Value {
     json!({
         "link": link,
         "kind": trouble.kind.as_str(),
-        "text": trouble.to_string(),
+        "text": text,
         "member": trouble.member.map(|id| format!("{id:#}")),
         "mac": trouble.mac.as_ref().map(mac),
         "address": trouble.address,

@@ -13,6 +13,7 @@ pub mod fib;
 pub mod filter;
 pub mod groups;
 pub mod holder;
+pub mod managers;
 pub mod messages;
 pub mod netlink;
 pub mod nft;

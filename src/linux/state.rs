@@ -79,6 +79,8 @@ pub struct StateDir {
     unsaved: AtomicBool,
     /// What the file says; write with [`StateDir::save`].
     pub state: State,
+    /// Settings that are to stay as they were set, by path below `/proc/sys`.
+    pub wanted: BTreeMap<String, String>,
 }
 
 impl StateDir {
@@ -101,6 +103,7 @@ impl StateDir {
             path,
             unsaved,
             state,
+            wanted: BTreeMap::new(),
         })
     }
 
@@ -110,6 +113,7 @@ impl StateDir {
             path: PathBuf::new(),
             unsaved: AtomicBool::new(false),
             state: State::default(),
+            wanted: BTreeMap::new(),
         }
     }
 

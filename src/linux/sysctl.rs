@@ -44,6 +44,7 @@ pub fn is_on(path: &str) -> bool {
 /// Writes `value` to the setting at `path` (below `/proc/sys`) and saves what was there before;
 /// nothing is saved when it has that value already.
 pub fn set(dir: &mut StateDir, path: &str, value: &str) -> io::Result<()> {
+    dir.wanted.insert(path.to_owned(), value.to_owned());
     let file = file(path);
     let now = read(&file)?;
     if now == value {
@@ -67,6 +68,7 @@ pub fn set(dir: &mut StateDir, path: &str, value: &str) -> io::Result<()> {
 
 /// Puts the setting at `path` back, if it was changed.
 pub fn restore(dir: &mut StateDir, path: &str) -> io::Result<()> {
+    dir.wanted.remove(path);
     let Some(saved) = dir.state.sysctls.get(path).cloned() else {
         return Ok(());
     };
@@ -75,9 +77,30 @@ pub fn restore(dir: &mut StateDir, path: &str) -> io::Result<()> {
     dir.save()
 }
 
+/// Sets again what somebody else has changed of what was [`set`]; those settings and their values.
+pub fn verify(dir: &mut StateDir) -> Vec<String> {
+    let mut changed = Vec::new();
+    for (path, value) in dir.wanted.clone() {
+        match read(&file(&path)) {
+            Ok(now) if now == value => {}
+            Ok(now) => match set(dir, &path, &value) {
+                Ok(()) => changed.push(format!("{} = {now}", path.replace('/', "."))),
+                Err(error) => tracing::debug!(path, %error, "setting not set again"),
+            },
+            // With its interface.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                dir.wanted.remove(&path);
+            }
+            Err(error) => tracing::debug!(path, %error, "setting not read"),
+        }
+    }
+    changed
+}
+
 /// Puts every saved setting back; which ones were changed by this, and those that would not go
 /// back with the reason. A setting that is gone, with its interface, is done.
 pub fn restore_all(dir: &mut StateDir) -> io::Result<(Vec<String>, Vec<io::Error>)> {
+    dir.wanted.clear();
     let (mut restored, mut failed) = (Vec::new(), Vec::new());
     for (path, saved) in dir.state.sysctls.clone() {
         match put_back(&path, &saved) {

@@ -47,6 +47,20 @@ pub enum TroubleKind {
     GatewayInClass,
     /// The class holds what a subnet of this host keeps for itself: given up.
     SubnetInClass,
+    /// Routes, next hops or policy rules of ours were gone from the kernel.
+    RoutesTaken,
+    /// The kernel refuses routes or policy rules of ours.
+    RoutesRefused,
+    /// Addresses of ours were gone from the loopback interface.
+    AddressesTaken,
+    /// Neighbour entries of ours were gone, or others.
+    NeighboursTaken,
+    /// Settings that hamp needs were changed.
+    SettingsChanged,
+    /// Tables of ours in the packet filter were gone, or changed.
+    RulesTaken,
+    /// The packet filter does not take the tables.
+    RulesMissing,
 }
 
 impl TroubleKind {
@@ -65,6 +79,13 @@ impl TroubleKind {
             Self::OwnInClass => "own_in_class",
             Self::GatewayInClass => "gateway_in_class",
             Self::SubnetInClass => "subnet_in_class",
+            Self::RoutesTaken => "routes_taken",
+            Self::RoutesRefused => "routes_refused",
+            Self::AddressesTaken => "addresses_taken",
+            Self::NeighboursTaken => "neighbours_taken",
+            Self::SettingsChanged => "settings_changed",
+            Self::RulesTaken => "rules_taken",
+            Self::RulesMissing => "rules_missing",
         }
     }
 
@@ -95,6 +116,13 @@ impl TroubleKind {
                 "the class holds what a subnet of this host keeps for itself, which is given up: no \
                  anycast address here"
             }
+            Self::RoutesTaken => "somebody took routes of hamp away",
+            Self::RoutesRefused => "the kernel refuses routes",
+            Self::AddressesTaken => "somebody took addresses of hamp off lo",
+            Self::NeighboursTaken => "somebody took neighbour entries of hamp away",
+            Self::SettingsChanged => "somebody changed settings that hamp needs",
+            Self::RulesTaken => "somebody changed hamp's tables of the packet filter",
+            Self::RulesMissing => "hamp's tables of the packet filter are not there",
         }
     }
 
@@ -123,6 +151,12 @@ impl TroubleKind {
                 "carve the class out so that no host has an address of it (class.ipv4, class.ipv6), or \
                  give the host another address"
             }
+            Self::RoutesTaken
+            | Self::AddressesTaken
+            | Self::NeighboursTaken
+            | Self::SettingsChanged
+            | Self::RulesTaken => "put back",
+            Self::RoutesRefused | Self::RulesMissing => "tried again",
         }
     }
 }

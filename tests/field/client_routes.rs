@@ -137,10 +137,10 @@ fn an_address_is_reached_on_the_link_that_serves_it() -> Result<()> {
         report(l, &["join", address])?;
         sends(c, address, "dev eth0 table 1546")?;
         reaches(c, address)?;
-        report(r, &["leave", address])?;
+        report(r, &["leave", address, "--force"])?;
         reaches(c, address)?;
         report(r, &["join", address])?;
-        report(l, &["leave", address])?;
+        report(l, &["leave", address, "--force"])?;
         sends(c, address, "dev eth1 table 1546")?;
         reaches(c, address)?;
     }

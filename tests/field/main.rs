@@ -14,6 +14,7 @@ mod plain_tcp;
 mod squatted;
 mod strangers;
 mod support;
+mod taken_away;
 mod trusted_addresses;
 mod watched;
 
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         plain_tcp::TESTS,         //
         squatted::TESTS,          //
         strangers::TESTS,         //
+        taken_away::TESTS,        //
         trusted_addresses::TESTS, //
         watched::TESTS,           //
     ];

@@ -135,9 +135,13 @@ impl Kernel {
     }
 
     /// From now on the class is looked up in hamp's tables.
-    pub(super) fn enable_class(&self) {
+    pub(super) fn enable_class(&mut self) {
         if let Some(routes) = &self.routes {
             routes.enable_class(self.router.is_some());
+        }
+        let links: Vec<LinkId> = self.links.keys().copied().collect();
+        for id in links {
+            self.settle_class(id);
         }
     }
 
@@ -189,6 +193,10 @@ impl Kernel {
     }
 
     fn want(&mut self, id: LinkId, place: Place, way: Option<Way>) {
+        // A host that only routes asks for nothing itself.
+        if !self.client && !self.member {
+            return;
+        }
         let Some(attached) = self.links.get_mut(&id) else {
             return;
         };
@@ -239,10 +247,15 @@ fn place(table: u32, prefix: Prefix, metric: u32) -> Place {
 /// The address that a member's answers find: where this host has addresses in several subnets of the
 /// link, the one in the member's. `None`: the kernel chooses as well.
 fn source(subnets: &[(IpAddr, Prefix)], owner: IpAddr) -> Option<IpAddr> {
-    let same = |(address, _): &&(IpAddr, Prefix)| address.is_ipv4() == owner.is_ipv4();
+    let near = |address: &IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    let same =
+        |(address, _): &&(IpAddr, Prefix)| address.is_ipv4() == owner.is_ipv4() && !near(address);
     let mut nets = subnets.iter().filter(same).map(|(_, net)| net.trunc());
     let first = nets.next()?;
     let several = nets.any(|net| net != first);
-    let own = subnets.iter().find(|(_, net)| net.contains(&owner));
+    let own = subnets
+        .iter()
+        .filter(same)
+        .find(|(_, net)| net.contains(&owner));
     own.filter(|_| several).map(|(address, _)| *address)
 }

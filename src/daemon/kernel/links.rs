@@ -54,6 +54,9 @@ impl Kernel {
     /// Asks the kernel for its links and follows them; what the node has to be told.
     pub async fn relink(&mut self) -> Result<Vec<(LinkId, Option<LinkState>)>, Failure> {
         let links = self.netlink.links().await?;
+        if links.iter().any(|link| link.loopback && !link.up) {
+            self.raise_loopback().await?;
+        }
         self.find_strays(&links);
         let unnumbered = unnumbered(&links, &self.class);
         let wanted: Vec<&Link> = links

@@ -79,6 +79,7 @@ impl Kernel {
 
     /// Has everything done that the node has said of routes since the last call.
     pub fn commit_routes(&mut self) {
+        self.tables.note();
         if let Some(routes) = &mut self.routes {
             routes.commit();
         }

@@ -54,6 +54,16 @@ impl Kernel {
         Ok(())
     }
 
+    /// Brings lo up, and what goes with it when it is down is there again.
+    pub(super) async fn raise_loopback(&mut self) -> Result<(), Failure> {
+        tracing::warn!("lo was down: brought up, it holds the anycast addresses");
+        self.netlink.loopback_up().await?;
+        for prefix in self.held.keys() {
+            self.netlink.hold(*prefix, HELD).await?;
+        }
+        Ok(())
+    }
+
     /// Takes a prefix off lo, at once or as soon as it is no longer served.
     pub async fn release(&mut self, prefix: Prefix) -> Result<(), Failure> {
         let Some(held) = self.held.get_mut(&prefix) else {

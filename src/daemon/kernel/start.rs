@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::own::Gate;
 use super::routes::Routes;
-use super::{Frame, Kernel, RECOVERY};
+use super::{Frame, Kernel, RECOVERY, Watch};
 use crate::daemon::Failure;
 use crate::daemon::config::Config;
 use crate::linux::netlink::Netlink;
@@ -56,14 +56,14 @@ impl Kernel {
             strays: BTreeSet::new(),
             seen: super::around::Seen::default(),
             sweep: None,
+            watch: Watch::default(),
         })
     }
 
     /// Takes over the machine for a configuration; links come with [`Kernel::relink`].
     pub async fn adopt(&mut self, now: Instant, config: &Config) -> Result<(), Failure> {
         if !self.netlink.loopback_is_up().await? {
-            tracing::warn!("lo was down: brought up, it holds the anycast addresses");
-            self.netlink.loopback_up().await?;
+            self.raise_loopback().await?;
         }
         let state = |error| Failure::io("state", &error);
         let (restored, failed) = sysctl::restore_all(&mut self.dir).map_err(state)?;
@@ -88,6 +88,7 @@ impl Kernel {
             sysctl::set(&mut self.dir, sysctl::TCP_MTU_PROBING, "2")
                 .map_err(|error| Failure::io("kernel setting", &error))?;
         }
+        self.tables.settle();
         self.sweep = Some(now + RECOVERY.max(config.dead() * 2));
         Ok(())
     }

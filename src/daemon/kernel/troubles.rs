@@ -21,9 +21,15 @@ impl Kernel {
         }
     }
 
-    /// The troubles of the whole host.
-    pub fn troubles(&self, now: Instant) -> impl Iterator<Item = (&Trouble, &Course)> {
-        self.troubles.current(now)
+    /// The troubles of the whole host, in words and as such.
+    pub fn troubles(&self, now: Instant) -> impl Iterator<Item = (String, &Trouble, &Course)> {
+        self.troubles.current(now).map(|(trouble, course)| {
+            let text = match self.watch.details.get(trouble) {
+                Some(detail) => format!("{trouble}: {detail}"),
+                None => trouble.to_string(),
+            };
+            (text, trouble, course)
+        })
     }
 
     //= docs/spec/link.md#what-a-member-s-kernel-holds

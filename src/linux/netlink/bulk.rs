@@ -8,7 +8,10 @@
 use std::io;
 
 use nix::libc;
-use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use rtnetlink::sys::{
+    Socket, SocketAddr,
+    protocols::{NETLINK_NETFILTER, NETLINK_ROUTE},
+};
 
 use super::message::{HEADER, Requests, number};
 
@@ -38,7 +41,16 @@ pub struct Bulk {
 impl Bulk {
     /// Connects.
     pub fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        Self::connect(NETLINK_ROUTE)
+    }
+
+    /// Connects to the packet filter.
+    pub fn netfilter() -> io::Result<Self> {
+        Self::connect(NETLINK_NETFILTER)
+    }
+
+    fn connect(protocol: isize) -> io::Result<Self> {
+        let mut socket = Socket::new(protocol)?;
         let port = socket.bind_auto()?.port_number();
         socket.connect(&SocketAddr::new(0, 0))?;
         // An error quotes the header of its request, not all of it.
@@ -102,8 +114,28 @@ impl Bulk {
         header: &[u8],
         mut each: impl FnMut(&[u8]),
     ) -> io::Result<()> {
+        self.request(kind, libc::NLM_F_DUMP, header, &mut each)
+    }
+
+    /// Asks for one thing and hands it on.
+    pub(super) fn ask(
+        &mut self,
+        kind: u16,
+        header: &[u8],
+        mut each: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
+        self.request(kind, libc::NLM_F_ACK, header, &mut each)
+    }
+
+    fn request(
+        &mut self,
+        kind: u16,
+        flags: i32,
+        header: &[u8],
+        each: &mut dyn FnMut(&[u8]),
+    ) -> io::Result<()> {
         let mut requests = Requests::default();
-        requests.begin(kind, libc::NLM_F_DUMP, header);
+        requests.begin(kind, flags, header);
         self.socket.send(requests.slice(0..1), 0)?;
         loop {
             self.receive()?;
@@ -111,8 +143,10 @@ impl Bulk {
                 match i32::from(kind) {
                     libc::NLMSG_DONE => return Ok(()),
                     libc::NLMSG_ERROR => {
-                        let code = number(body).unwrap_or_default().cast_signed();
-                        return Err(io::Error::from_raw_os_error(-code));
+                        return match number(body).unwrap_or_default().cast_signed() {
+                            0 => Ok(()),
+                            code => Err(io::Error::from_raw_os_error(-code)),
+                        };
                     }
                     _ => each(body),
                 }

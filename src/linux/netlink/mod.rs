@@ -16,6 +16,8 @@ mod foreign;
 mod links;
 mod message;
 mod neighbours;
+mod nftables;
+mod present;
 mod routes;
 
 pub use around::Around;
@@ -24,6 +26,7 @@ pub use choice::Address;
 pub use foreign::Foreign;
 pub use links::Link;
 pub use neighbours::Neighbour;
+pub use nftables::Fingerprint;
 
 use std::io;
 

@@ -15,6 +15,7 @@ mod cover;
 mod family;
 pub mod link;
 pub mod member;
+mod rules;
 pub mod session;
 mod verified;
 
@@ -25,12 +26,14 @@ use crate::node::Verified;
 use crate::proto::rebind::member::Mode;
 use cover::Cover;
 pub use member::unicast::{Own, Unicast};
+pub use rules::Missing;
+use rules::{Rules, Slot};
 pub use session::{Error, Session};
 
 /// A daemon's hand on the kernel's rules.
 #[derive(Debug)]
 pub struct Tables {
-    nft: Session,
+    nft: Rules,
     class: Class,
     open: Cover,
     hidden: Cover,
@@ -45,12 +48,14 @@ impl Tables {
     /// Starts nft and loads the table of the links: ARP requests for `held`, addresses that an
     /// earlier daemon configured, are hidden without a gap.
     pub fn start(class: Class, held: &[Prefix]) -> Result<Self, Error> {
-        let mut nft = Session::start()?;
+        let mut nft = Rules::start()?;
         let mut hidden = Cover::default();
-        let hidden_now = hidden.insert(held).into;
-        let (first, rest) = hidden_now.split_at(hidden_now.len().min(AT_ONCE));
-        nft.run(&link::text(&class, first))?;
-        let mut tables = Self {
+        let change = hidden.insert(held);
+        let (first, _) = change.into.split_at(change.into.len().min(AT_ONCE));
+        nft.keep(Slot::Links, link::text(&class, first))?;
+        nft.instead(Slot::Links, link::text(&class, &[]));
+        nft.elements(Slot::Hidden, &change, link::hide, link::show)?;
+        Ok(Self {
             nft,
             class,
             open: Cover::default(),
@@ -58,9 +63,33 @@ impl Tables {
             serving: false,
             own: Own::default(),
             client: false,
-        };
-        tables.each(rest, link::hide)?;
-        Ok(tables)
+        })
+    }
+
+    /// Ends the start. Until now what is refused is an error; from now on it is loaded again until
+    /// it is taken, and [`Tables::missing`] tells.
+    pub fn settle(&mut self) {
+        self.nft.settle();
+    }
+
+    /// Notes what the tables hold, after changes.
+    pub fn note(&mut self) {
+        self.nft.note();
+    }
+
+    /// Looks whether others have changed a table of ours, and loads everything again if so.
+    pub fn look(&mut self) {
+        self.nft.look();
+    }
+
+    /// Why the rules are not in place, if they are not.
+    pub fn missing(&self) -> Option<&Missing> {
+        self.nft.missing()
+    }
+
+    /// How often others have changed the rules, or nft has failed.
+    pub fn losses(&self) -> u64 {
+        self.nft.losses()
     }
 
     /// Loads the gate of a host that serves nothing: it is silent about addresses without a route.
@@ -76,13 +105,18 @@ impl Tables {
 
     fn load_gate(&mut self, mode: Option<Mode>, silent: bool) -> Result<(), Error> {
         self.open = Cover::default();
+        for emptied in [Slot::Open, Slot::Own, Slot::Lease] {
+            self.nft.forget(&emptied);
+        }
         self.own = Own::default();
         self.serving = mode.is_some();
-        self.nft.run(&member::text(&self.class, mode, silent))
+        let text = member::text(&self.class, mode, silent);
+        self.nft.keep(Slot::Member, text)
     }
 
     /// Takes the gate away, if there is one of an earlier daemon.
     pub fn unload_gate(&mut self) -> Result<(), Error> {
+        self.nft.forget(&Slot::Member);
         self.nft.run(&delete(member::TABLE))
     }
 
@@ -91,24 +125,31 @@ impl Tables {
     pub fn load_client(&mut self) -> Result<(), Error> {
         self.client = true;
         let kept = client::Kept::find()?;
-        let text = client::text(&self.class, &kept) + &verified::judging(&self.class);
-        self.nft.run(&text)
+        let text =
+            |kept: &client::Kept| client::text(&self.class, kept) + &verified::judging(&self.class);
+        self.nft.keep(Slot::Client, text(&kept))?;
+        self.nft.instead(Slot::Client, text(&kept.loaded()));
+        Ok(())
     }
 
     /// Attaches the links' rules to the interface with this index; again, if they are.
     pub fn attach(&mut self, index: u32, interface: &str) -> Result<(), Error> {
-        self.nft.run(&link::attach(index, interface))
+        let text = link::attach(index, interface);
+        self.nft.keep(Slot::Attached(index), text)
     }
 
     /// Takes away what was attached to the interface with this index, which is gone.
     pub fn detach(&mut self, index: u32) -> Result<(), Error> {
+        self.nft.forget(&Slot::Attached(index));
+        self.nft.forget(&Slot::Entries(index));
         self.nft.run(&link::detach(index))
     }
 
     /// Lets the kernel's entries for anycast addresses end in under a minute on the interface with
     /// this index, also when nobody looks after them any more; again, if it does.
     pub fn end_entries(&mut self, index: u32, interface: &str) -> Result<(), Error> {
-        self.nft.run(&link::end_entries(index, interface))
+        let text = link::end_entries(index, interface);
+        self.nft.keep(Slot::Entries(index), text)
     }
 
     /// Tells the gate, which is loaded, the addresses that SYNs are rewritten to and those of this
@@ -116,7 +157,7 @@ impl Tables {
     pub fn set_own(&mut self, own: &Own) -> Result<(), Error> {
         if self.own != *own {
             let texts = member::unicast::set(own, self.serving);
-            texts.iter().try_for_each(|text| self.nft.run(text))?;
+            self.nft.keep_all(Slot::Own, texts.to_vec())?;
             self.own = own.clone();
         }
         Ok(())
@@ -125,76 +166,60 @@ impl Tables {
     /// Hides ARP requests for `prefixes` from the kernel: before their addresses are configured.
     pub fn hide(&mut self, prefixes: &[Prefix]) -> Result<(), Error> {
         let change = self.hidden.insert(prefixes);
-        self.each(&change.out, link::show)?;
-        self.each(&change.into, link::hide)
+        self.nft
+            .elements(Slot::Hidden, &change, link::hide, link::show)
     }
 
     /// Stops hiding ARP requests for `prefixes`: after their addresses are gone.
     pub fn show(&mut self, prefixes: &[Prefix]) -> Result<(), Error> {
         let change = self.hidden.remove(prefixes);
-        self.each(&change.out, link::show)?;
-        self.each(&change.into, link::hide)
+        self.nft
+            .elements(Slot::Hidden, &change, link::hide, link::show)
     }
 
     /// Opens the gate for `prefixes`, and lets everything that it is open for be open for `lasts`
     /// from now (at least 1 ms).
     pub fn lease(&mut self, prefixes: &[Prefix], lasts: Duration) -> Result<(), Error> {
         let change = self.open.insert(prefixes);
-        self.each(&change.out, member::close)?;
-        self.each(&change.into, member::open)?;
-        self.nft.run(&member::lease(lasts))
+        self.nft
+            .elements(Slot::Open, &change, member::open, member::close)?;
+        self.nft.lease(Slot::Lease, lasts, member::lease)
     }
 
     /// Closes the gate for `prefixes` at once; what lies in them and was opened itself stays open.
     pub fn close(&mut self, prefixes: &[Prefix]) -> Result<(), Error> {
         let change = self.open.remove(prefixes);
-        self.each(&change.out, member::close)?;
-        self.each(&change.into, member::open)
+        self.nft
+            .elements(Slot::Open, &change, member::open, member::close)
     }
 
     /// Hides the class's ARP and neighbour discovery on `interface` from the kernel (client), for
     /// `lasts` from now (at least 1 ms).
     pub fn lease_hiding(&mut self, interface: &str, lasts: Duration) -> Result<(), Error> {
-        self.nft.run(&link::lease_hiding(interface, lasts))
+        self.nft.renew(&link::lease_hiding(interface, lasts))
     }
 
     /// Says who counts on each link, by its name, from now on: elsewhere, and from others, what is
     /// said for their addresses is not believed while the lease lasts.
     pub fn set_verified(&mut self, links: &[(&str, &Verified)]) -> Result<(), Error> {
-        self.nft.run(&verified::refill(links, self.client))
+        let text = verified::refill(links, self.client);
+        self.nft.keep(Slot::Verified, text)
     }
 
     /// Lets only those count on the links of these names, for `lasts` from now (at least 1 ms); on
     /// none, everybody counts again.
     pub fn lease_verified(&mut self, links: &[&str], lasts: Duration) -> Result<(), Error> {
-        self.nft.run(&verified::lease(links, self.client, lasts))
+        self.nft.renew(&verified::lease(links, self.client, lasts))
     }
 
     /// Takes the member's and the links' rules away, at the end of a daemon. The client's shim
     /// stays: it carries connections.
     pub fn retire(&mut self) -> Result<(), Error> {
-        self.nft.run(
+        self.nft.finish(
             &[member::TABLE, link::TABLE, link::OTHER_LINKS]
                 .map(delete)
                 .concat(),
         )
-    }
-
-    /// Applies a change to prefixes, some at a time: without the right over all namespaces a
-    /// transaction is limited to a socket's buffer. Taking away and adding are transactions of
-    /// their own in any case: nft 1.0.6 sees overlaps with what the same one takes away.
-    fn each(
-        &mut self,
-        prefixes: &[Prefix],
-        text: impl Fn(&[Prefix]) -> String,
-    ) -> Result<(), Error> {
-        for some in prefixes.chunks(AT_ONCE) {
-            let text = text(some);
-            if !text.is_empty() {
-                self.nft.run(&text)?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -33,7 +33,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 pub const LIFE: u64 = 1_000;
 
 /// How long nft may take over one transaction before it counts as hung.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Why a rule set is not in place.
 #[derive(Debug, thiserror::Error)]

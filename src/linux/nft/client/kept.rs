@@ -79,6 +79,14 @@ impl Kept {
         })
     }
 
+    /// The same for a table that has been loaded: its connections stay.
+    pub(in crate::linux::nft) fn loaded(self) -> Self {
+        Self {
+            fresh: false,
+            ..self
+        }
+    }
+
     /// What stands for one of this host's addresses in a key, as nft lists it.
     pub fn stands_for(&self, address: Ipv6Addr) -> [u64; 2] {
         stands_for(address, self.seeds)
