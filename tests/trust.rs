@@ -437,6 +437,61 @@ fn troubles(net: &Net, host: usize) -> Vec<(TroubleKind, Option<[u8; 6]>, Option
 //= type=test
 //# A receiver that refuses a statement for its addresses SHOULD tell people the link-layer address,
 //# the member and the address.
+//= docs/spec/trust.md#pins
+//= type=test
+//# In enforce mode, a router MUST NOT use a member as a next hop before its addresses are proved, nor
+//# while one of them is contested.
+#[test]
+fn a_router_uses_no_member_whose_address_another_answers_for() {
+    let mut net = Net::new(14);
+    let member = net.add(1, SECOND, false);
+    equip(&mut net, member, Some(certified(1, |_| {})), Mode::Enforce);
+    net.join(member, V4);
+    let text = "[node]\nhello_ms = 1000\n[router]\n";
+    net.sim.configure("s2", text).unwrap();
+    net.sim.start("s2").unwrap();
+    let routes = |net: &Net| {
+        net.sim
+            .node("s2")
+            .unwrap()
+            .unwrap()
+            .router()
+            .unwrap()
+            .routes()
+            .count()
+    };
+    let router = certified(2, |draft| draft.roles.router = true);
+    net.sim
+        .act("s2", |node, now| {
+            node.set_wall(now, WALL + now.as_millis());
+            node.set_authorities(now, vec![authority().public()]);
+            node.set_credentials(now, Some(router));
+            node.set_trust_mode(now, Mode::Enforce);
+        })
+        .unwrap();
+    net.run_for(4 * SECOND);
+    assert_eq!(routes(&net), 1);
+    // It states the address of a host that answers for itself from then on.
+    let neighbour = [10, 0, 0, 3];
+    let mut spoof = |net: &mut Net| {
+        let request = frame::Request {
+            mac: host_state(2).mac,
+            source: host_state(2).ipv4.unwrap().into(),
+            target: IpAddr::from(neighbour),
+            destination: frame::BROADCAST,
+        };
+        net.inject(&frame::answer(&request, host_state(3).mac, None).unwrap());
+    };
+    let mut state = net.state(member);
+    state.ipv4 = Some(neighbour.into());
+    net.act(member, |node, now| node.handle_link(now, LINK, Some(state)));
+    for _ in 0..40 {
+        net.run_for(50 * MILLI);
+        spoof(&mut net);
+    }
+    assert_eq!(routes(&net), 0);
+}
+
 #[test]
 fn a_members_address_is_its_own_for_as_long_as_it_lives() {
     let mut net = trusted_link(11, 3, Mode::Enforce);

@@ -240,6 +240,11 @@ fn counted(host: &Host, table: &str, counter: &str) -> Result<u64> {
     packets.next().context("a counter")
 }
 
+//= docs/spec/trust.md#pins
+//= type=test
+//# In enforce mode, a client MUST NOT take a SYN-ACK or a reset for an answer unless it comes from a
+//# verified member's own address and link-layer address, from an anycast address and the link-layer
+//# address of a verified member that serves it, or from the link-layer address of a verified router.
 fn a_stranger_that_answers_a_syn_first_is_not_taken() -> Result<()> {
     let lab = trusted("enforce", "")?;
     let (near, one, intruder) = (lab.host("near"), lab.host("one"), lab.host("intruder"));
@@ -301,9 +306,8 @@ def arp(to, **fields):
     return Ether(src=mac, dst=to) / ARP(hwsrc=mac, psrc="10.0.0.11", **fields)
 def tagged(*tags):
     frame = Ether(src=mac, dst=near)
-    for kind in tags:
-        frame.type = kind if frame.payload == b"" else frame.type
-        frame = frame / Dot1Q(vlan=0)
+    for tag in tags:
+        frame = frame / tag(vlan=0)
     return frame / ARP(op=2, hwsrc=mac, psrc="10.0.0.11", hwdst=near, pdst="10.0.0.90")
 def nd(source, to, message, option):
     return Ether(src=mac, dst=nodes if to == "ff02::1" else near) / IPv6(src=source, dst=to, hlim=255) \
@@ -316,8 +320,9 @@ frames = [
     arp(near, op=2, hwdst=near, pdst="10.0.0.90"),
     arp(every, op=1, pdst="10.0.0.90"),
     arp(near, op=2, hwtype=6, hwdst=near, pdst="10.0.0.90"),
-    tagged(0x8100),
-    tagged(0x88a8),
+    tagged(Dot1Q),
+    tagged(Dot1AD),
+    tagged(Dot1Q, Dot1Q),
     nd("fd00::66", "ff02::1", ICMPv6ND_NA(tgt=U, R=0, S=0, O=1), target),
     nd(U, C, ICMPv6ND_NA(tgt=U, R=0, S=1, O=1), target),
     nd("fe80::66", C, ICMPv6ND_NA(tgt=U, R=1, S=1, O=1), target),
@@ -334,6 +339,11 @@ for _ in range(600):
     time.sleep(0.1)
 "#;
 
+//= docs/spec/trust.md#pins
+//= type=test
+//# In enforce mode, a host MUST resolve the own addresses of verified members and routers to the
+//# link-layer addresses that they state, as long as they live, and MUST NOT believe anybody else's
+//# ARP or neighbour discovery for them.
 fn who_speaks_for_a_members_own_address_is_not_believed() -> Result<()> {
     let lab = trusted("enforce", "--host 10.0.0.11 --host fd00::11")?;
     let (near, one, intruder) = (lab.host("near"), lab.host("one"), lab.host("intruder"));

@@ -13,6 +13,8 @@
 //! Both are leases, as everything that a daemon decides: without one that renews them the host
 //! believes again what a host without hamp believes, and its connections go on.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::family::{BOTH, Family};
@@ -25,6 +27,10 @@ const STRICT: &str = "strict";
 const PINNED: &str = "pinned";
 
 /// Sets and chains of the links' table; the chain `pins` is jumped to with every frame that comes in.
+//= docs/spec/trust.md#pins
+//# In enforce mode, a host MUST resolve the own addresses of verified members and routers to the
+//# link-layer addresses that they state, as long as they live, and MUST NOT believe anybody else's
+//# ARP or neighbour discovery for them.
 pub(super) fn hiding() -> String {
     let table = link::TABLE;
     format!(
@@ -47,6 +53,7 @@ table {table} {{
 
 	chain pins {{
 		iifname != @{PINNED} return
+		vlan id 0 meta protocol {{ 0x8100, 0x88a8 }} @nh,4,12 0 counter name false_claim drop
 		meta protocol arp goto pins_arp
 		meta protocol ip6 goto pins_nd
 	}}
@@ -80,6 +87,10 @@ pub(super) fn attach(index: u32) -> String {
 
 /// Sets of the client's table, and what becomes of a SYN-ACK; after the table's own text, with the
 /// chains `verified4` and `verified6`.
+//= docs/spec/trust.md#pins
+//# In enforce mode, a client MUST NOT take a SYN-ACK or a reset for an answer unless it comes from a
+//# verified member's own address and link-layer address, from an anycast address and the link-layer
+//# address of a verified member that serves it, or from the link-layer address of a verified router.
 pub(super) fn judging(class: &Class) -> String {
     let table = client::TABLE;
     let mut text = format!(
@@ -89,7 +100,9 @@ pub(super) fn judging(class: &Class) -> String {
 	set {STRICT} {{ type nf_proto; flags timeout; comment "only verified members count: a lease"; }}
 	set host4 {{ type ifname . ipv4_addr . ether_addr; comment "members' own addresses"; }}
 	set host6 {{ type ifname . ipv6_addr . ether_addr; }}
-	set server {{ type ifname . ether_addr; comment "members, for what they serve"; }}
+	set serving4 {{ type ifname . ipv4_addr . ether_addr; comment "anycast addresses, and their members"; }}
+	set serving6 {{ type ifname . ipv6_addr . ether_addr; }}
+	set server {{ type ifname . ether_addr; comment "members that serve prefixes, or very much"; }}
 	set through {{ type ifname . ether_addr; comment "routers, for everybody behind them"; }}
 	set other_end {{ type ifname; comment "point-to-point links with a member or a router"; }}
 }}
@@ -107,6 +120,7 @@ table {table} {{
 		iifname "lo" return
 		iifname . {ip} saddr . ether saddr @host{n} return
 		iifname . ether saddr @through return
+		iifname . {ip} saddr . ether saddr @serving{n} return
 		{plain} iifname . ether saddr @server return
 		iifname @other_end return
 		counter name unverified drop
@@ -120,19 +134,17 @@ table {table} {{
 
 /// Elements of the sets of both tables.
 #[derive(Default)]
-struct Elements(Vec<(&'static str, Vec<String>)>);
+struct Elements(Vec<(&'static str, BTreeSet<String>)>);
 
 impl Elements {
     fn of(names: &[&'static str]) -> Self {
-        Self(names.iter().map(|name| (*name, Vec::new())).collect())
+        Self(names.iter().map(|name| (*name, BTreeSet::new())).collect())
     }
 
     fn add(&mut self, name: &str, element: String) {
         let set = self.0.iter_mut().find(|(known, _)| *known == name);
-        if let Some((_, elements)) = set
-            && !elements.contains(&element)
-        {
-            elements.push(element);
+        if let Some((_, elements)) = set {
+            elements.insert(element);
         }
     }
 
@@ -141,6 +153,7 @@ impl Elements {
         for (name, elements) in &self.0 {
             text += &format!("flush set {table} {name}\n");
             if !elements.is_empty() {
+                let elements: Vec<&str> = elements.iter().map(String::as_str).collect();
                 let elements = elements.join(", ");
                 text += &format!("add element {table} {name} {{ {elements} }}\n");
             }
@@ -152,46 +165,53 @@ impl Elements {
 /// Gives the sets just those that count on each link, by its name; `client`: its table is there.
 pub(super) fn refill(links: &[(&str, &Verified)], client: bool) -> String {
     let mut pins = Elements::of(&["pinned4", "pinned6", "member4", "member6"]);
-    let mut judged = Elements::of(&["host4", "host6", "server", "through", "other_end"]);
+    let mut judged = Elements::of(&[
+        "host4",
+        "host6",
+        "serving4",
+        "serving6",
+        "server",
+        "through",
+        "other_end",
+    ]);
     let mut targets = format!("flush chain {} pins_target\n", link::TABLE);
     for (name, verified) in links {
+        if verified.hosts.iter().any(|host| host.mac == [0; 6]) {
+            judged.add("other_end", format!("\"{name}\""));
+            continue;
+        }
         for host in &verified.hosts {
             let (address, mac) = (host.address, mac(host.mac));
-            let n = if address.is_ipv4() { '4' } else { '6' };
-            if host.mac != [0; 6] {
-                let element = format!("\"{name}\" . {address} . {mac}");
-                judged.add(if n == '4' { "host4" } else { "host6" }, element.clone());
-                if host.pinned {
-                    let pinned = format!("\"{name}\" . {address}");
-                    pins.add(if n == '4' { "pinned4" } else { "pinned6" }, pinned);
-                    let twice = format!("{element} . {mac}");
-                    pins.add(
-                        if n == '4' { "member4" } else { "member6" },
-                        if n == '4' { twice } else { element },
+            let element = format!("\"{name}\" . {address} . {mac}");
+            judged.add(of(address, ["host4", "host6"]), element.clone());
+            if !host.pinned {
+                continue;
+            }
+            let pinned = format!("\"{name}\" . {address}");
+            pins.add(of(address, ["pinned4", "pinned6"]), pinned);
+            match address {
+                IpAddr::V4(_) => pins.add("member4", format!("{element} . {mac}")),
+                IpAddr::V6(target) => {
+                    pins.add("member6", element);
+                    targets += &format!(
+                        "add rule {} pins_target iifname \"{name}\" @th,64,128 {:#034x} \
+                         ether saddr != {mac} counter name false_claim drop comment \"{target}\"\n",
+                        link::TABLE,
+                        target.to_bits()
                     );
                 }
             }
-            if let std::net::IpAddr::V6(target) = address
-                && host.pinned
-            {
-                targets += &format!(
-                    "add rule {} pins_target iifname \"{name}\" @th,64,128 {:#034x} \
-                     ether saddr != {mac} counter name false_claim drop comment \"{target}\"\n",
-                    link::TABLE,
-                    target.to_bits()
-                );
-            }
+        }
+        for (address, at) in &verified.serving {
+            let element = format!("\"{name}\" . {address} . {}", mac(*at));
+            judged.add(of(*address, ["serving4", "serving6"]), element);
         }
         for (set, macs) in [
             ("server", &verified.members),
             ("through", &verified.routers),
         ] {
             for at in macs {
-                if *at == [0; 6] {
-                    judged.add("other_end", format!("\"{name}\""));
-                } else {
-                    judged.add(set, format!("\"{name}\" . {}", mac(*at)));
-                }
+                judged.add(set, format!("\"{name}\" . {}", mac(*at)));
             }
         }
     }
@@ -200,6 +220,11 @@ pub(super) fn refill(links: &[(&str, &Verified)], client: bool) -> String {
         text += &judged.refill(client::TABLE);
     }
     text
+}
+
+/// The one of two names that is for the address's family.
+fn of(address: IpAddr, names: [&'static str; 2]) -> &'static str {
+    names[usize::from(address.is_ipv6())]
 }
 
 /// Hides false claims on the links of these names, and lets only verified members' SYN-ACKs count

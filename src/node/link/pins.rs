@@ -5,23 +5,29 @@ use std::sync::Arc;
 
 use super::super::trouble::{Trouble, TroubleKind};
 use super::{Event, Link, Notice};
+use crate::addr::{Prefix, is_host};
 use crate::proto::What;
 use crate::proto::pin::{Contest, MAX_PINS, Pin};
 use crate::proto::view::Peer;
 use crate::time::Instant;
-use crate::wire::MemberId;
 use crate::wire::frame::{self, Answer, Mac, Request};
+use crate::wire::{MemberId, Record};
 
 /// What counts on a link, to the last address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Verified {
     /// The own addresses of members and routers.
     pub hosts: Vec<VerifiedHost>,
-    /// The link-layer addresses of members, which answer for what they serve.
+    /// The anycast addresses that members serve, and their link-layer addresses.
+    pub serving: Vec<(IpAddr, Mac)>,
+    /// The link-layer addresses of members that serve more, or whole prefixes.
     pub members: Vec<Mac>,
     /// Those of routers, through which anything may come.
     pub routers: Vec<Mac>,
 }
+
+/// Anycast addresses of a member that are told one by one.
+const MAX_SERVING: usize = 64;
 
 /// An address of a member or a router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -84,11 +90,13 @@ impl Link {
     /// What is due of the pins, and what has become of them.
     pub(super) fn advance_pins(&mut self, now: Instant) {
         let state = self.state.filter(|_| self.strict());
+        let mut changed = false;
         match state {
             Some(state) => {
                 // A peer that serves nothing goes without an event.
                 let peers = self.view.peers().count();
-                if core::mem::take(&mut self.unpinned) || self.pinned_of != peers {
+                changed = core::mem::take(&mut self.unpinned) || self.pinned_of != peers;
+                if changed {
                     self.pinned_of = peers;
                     self.pins.update(now, &self.view, state.resolves());
                 }
@@ -109,7 +117,7 @@ impl Link {
         for target in news.questions {
             self.ask_for_host(target);
         }
-        if news.members.is_empty() && !self.told_of_none() {
+        if !changed && news.members.is_empty() && !self.told_of_none() {
             return;
         }
         if let Some(routing) = &mut self.routing {
@@ -159,18 +167,27 @@ impl Link {
         };
         let hosts: Vec<_> = proved.enumerate().map(host).collect();
         let counts = |peer: &&Peer| !hosts.is_empty() && peer.standing().is_some();
-        let macs = |wanted: &dyn Fn(&Peer) -> bool| -> Vec<Mac> {
-            let peers = self.view.peers().map(|(_, peer)| peer).filter(counts);
-            peers.filter(|peer| wanted(peer)).map(Peer::mac).collect()
+        let peers = || self.view.peers().map(|(_, peer)| peer).filter(counts);
+        let wide = |peer: &&Peer| {
+            let records = peer.records();
+            let prefix = |(net, _): (Prefix, Record)| !is_host(&net);
+            records.len() > MAX_SERVING || records.prefixes().any(prefix)
         };
-        let (members, routers) = (
-            macs(&|peer| !peer.records().is_empty()),
-            macs(&Peer::is_router),
-        );
+        let served = |peer: &'_ Peer| -> Vec<(IpAddr, Mac)> {
+            let all = peer.records().prefixes();
+            all.map(|(net, _)| (net.addr(), peer.mac())).collect()
+        };
         Verified {
+            serving: peers()
+                .filter(|peer| !wide(peer))
+                .flat_map(served)
+                .collect(),
+            members: peers().filter(wide).map(Peer::mac).collect(),
+            routers: peers()
+                .filter(|peer| peer.is_router())
+                .map(Peer::mac)
+                .collect(),
             hosts,
-            members,
-            routers,
         }
     }
 }
