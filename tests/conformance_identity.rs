@@ -1,13 +1,19 @@
-//! A host that is at another link-layer address than before is who it was (R3, R6).
+//! Who is who: a host at another link-layer address is who it was, two hosts with one id are told
+//! apart, and a peer that nobody believes is named (R3, R6).
 
 mod net;
+mod support;
 
 use std::time::Duration;
 
-use hamp::node::{Config, JoinOptions, LinkId, Node};
+use hamp::node::{Config, JoinOptions, LinkId, Node, TroubleKind};
+use hamp::proto::Reason;
+use hamp::proto::trust::{Credentials, SecretKey};
 use hamp::time::Instant;
-use hamp::wire::frame::{Frame, Mac};
+use hamp::wire::frame::{self, Frame, Mac};
+use hamp::wire::{Certificate, Roles};
 use net::{LINK, Net, V4, V6, host_state, ip};
+use support::golden;
 
 const SECOND: Duration = Duration::from_secs(1);
 const NEW: Mac = [2, 0, 0, 0, 0, 0xaa];
@@ -180,4 +186,150 @@ fn one_that_was_away_for_long_leaves_others_where_they_are() {
         told.iter().all(|(.., target)| *target != ip(V4)),
         "{told:?}"
     );
+}
+
+/// Two hosts with one id; the second began later, and its statements come by another address.
+fn clones() -> (Net, usize, usize) {
+    let mut net = Net::new(3);
+    let first = net.add(1, SECOND, false);
+    net.join(first, V4);
+    let credentials = clone_credentials();
+    net.act(first, |node, now| {
+        node.set_credentials(now, Some(credentials.clone()));
+    });
+    net.run_for(3 * SECOND);
+    let second = net.add(2, SECOND, false);
+    net.act(second, |node, now| {
+        node.set_credentials(now, Some(credentials));
+    });
+    net.join(second, V4);
+    net.add(100, SECOND, true);
+    net.run_for(5 * SECOND);
+    (net, first, second)
+}
+
+fn clone_credentials() -> std::sync::Arc<Credentials> {
+    let key = SecretKey::from_bytes(&[5; 32]);
+    let certificate = Certificate {
+        roles: Roles {
+            member: true,
+            router: false,
+        },
+        serial: 1,
+        authority: SecretKey::from_bytes(&[6; 32]).public().authority(),
+        key: key.public().to_bytes(),
+        not_before: 0,
+        not_after: u64::MAX,
+        limit: 10,
+        prefixes: vec!["198.18.0.0/16".parse().unwrap()],
+        hosts: vec![],
+        signature: [0; 64],
+    };
+    std::sync::Arc::new(Credentials::new(key, certificate).unwrap())
+}
+
+#[test]
+fn of_two_hosts_with_one_id_one_answers_and_everybody_names_both() {
+    let (mut net, first, second) = clones();
+    let since = net.now();
+    net.ask(STOCK, V4);
+    net.run_for(SECOND);
+    let answered: Vec<_> = net
+        .answers_since(since, V4, false)
+        .into_iter()
+        .map(|(_, host)| host)
+        .collect();
+    //= docs/spec/link.md#ranks
+    //= type=test
+    //# Of two hosts with one id, a host MUST rank the one with the larger epoch alone; of equal epochs,
+    //# that with the lower link-layer address.
+    assert_eq!(answered.len(), 1, "{answered:?}");
+    let loser = [first, second]
+        .into_iter()
+        .find(|host| *host != answered[0])
+        .unwrap();
+    net.run_for(10 * SECOND);
+    for (host, others) in [
+        (first, vec![second]),
+        (second, vec![first]),
+        (2, vec![first, second]),
+    ] {
+        for other in others {
+            let mac = net.state(other).mac;
+            let now = net.now();
+            let mut told = net.link(host).troubles(now);
+            let named = told.any(|(trouble, _)| {
+                trouble.kind == TroubleKind::SameIdentity && trouble.mac == Some(mac)
+            });
+            assert!(named, "host {host} names {other}");
+        }
+    }
+    // The one that yielded acts again once the other is gone.
+    net.set_link(answered[0], false);
+    net.run_for(5 * SECOND);
+    let since = net.now();
+    net.ask(STOCK, V4);
+    net.run_for(SECOND);
+    let again: Vec<_> = net
+        .answers_since(since, V4, false)
+        .into_iter()
+        .map(|(_, host)| host)
+        .collect();
+    assert_eq!(again, [loser]);
+}
+
+#[test]
+fn a_healthy_link_has_no_troubles() {
+    let mut net = Net::first_link(4, 3, SECOND);
+    net.set_loss(10);
+    net.run_for(60 * SECOND);
+    for host in 0..net.count() {
+        let told: Vec<_> = net.link(host).troubles(net.now()).collect();
+        assert!(told.is_empty(), "host {host}: {told:?}");
+    }
+}
+
+#[test]
+fn a_peer_that_is_refused_for_longer_than_its_dead_time_is_named_with_the_reason() {
+    let mut net = owned();
+    type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
+    let strange = |net: &mut Net, payload: &[u8], change: Change<'_>| {
+        let mut frame = frame::message(STOCK, ip("10.0.0.99"), payload);
+        change(&mut frame);
+        net.inject(&frame);
+        net.run_for(SECOND);
+    };
+    let told = |net: &Net| {
+        let told = net.link(1).troubles(net.now());
+        let told = told.filter(|(trouble, _)| trouble.mac == Some(STOCK));
+        told.map(|(trouble, _)| (trouble.kind, trouble.reason))
+            .collect::<Vec<_>>()
+    };
+    let anchor = golden::read("anchor");
+    let Ok(Frame::Message { payload, .. }) = Frame::parse(&anchor) else {
+        panic!("no message");
+    };
+    let mut later = payload.to_vec();
+    later[0] = 0x21;
+    let mut slow = payload.to_vec();
+    slow[20 + 72..20 + 76].copy_from_slice(&[0xff; 4]);
+    let ignore = |_: &mut Vec<u8>| {};
+    // The port of the datagram, whose checksum no longer fits: nobody gets as far as that.
+    let port = |frame: &mut Vec<u8>| frame[36..38].copy_from_slice(&1022_u16.to_be_bytes());
+    let unfinished = |frame: &mut Vec<u8>| frame[40] ^= 1;
+    let cases: [(Reason, &[u8], Change<'_>); 4] = [
+        (Reason::UnknownMessage, &later, &ignore),
+        (Reason::Timers, &slow, &ignore),
+        (Reason::WrongPort, payload, &port),
+        (Reason::Checksum, payload, &unfinished),
+    ];
+    for (reason, bytes, change) in cases {
+        strange(&mut net, bytes, change);
+        assert!(told(&net).is_empty(), "{reason:?}: once is no trouble");
+        for _ in 0..4 {
+            strange(&mut net, bytes, change);
+        }
+        assert_eq!(told(&net), [(TroubleKind::RefusedPeer, Some(reason))]);
+        net.run_for(200 * SECOND);
+    }
 }

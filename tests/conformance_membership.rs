@@ -333,6 +333,7 @@ fn what_is_not_a_message_of_ours_is_ignored_with_its_reason() {
         None => panic!("host 1 never spoke"),
     };
     let mut as_ourselves = good.clone();
+    let mine = net.state(1).mac;
     as_ourselves[4..20].copy_from_slice(&own.0);
     let state = net.state(0);
     for (what, bytes, reason) in [
@@ -356,15 +357,16 @@ fn what_is_not_a_message_of_ours_is_ignored_with_its_reason() {
         ("authentication 7", change(1, 7), Reason::UnknownMessage),
         //= docs/spec/membership.md#header
         //= type=test
-        //# A receiver MUST ignore a message that carries its own member id.
+        //# A receiver MUST ignore a message that carries its own member id and comes from its own
+        //# link-layer address.
         ("our own id", as_ourselves, Reason::OwnId),
     ] {
         let (before, records) = (net.ignored(1, reason), known(&net));
-        net.inject(&frame::message(
-            state.mac,
-            state.ipv4.unwrap().into(),
-            &bytes,
-        ));
+        let mac = match reason {
+            Reason::OwnId => mine,
+            _ => state.mac,
+        };
+        net.inject(&frame::message(mac, state.ipv4.unwrap().into(), &bytes));
         net.run_for(LATENCY + LATENCY);
         assert_eq!(net.ignored(1, reason), before + 1, "{what}");
         assert_eq!(known(&net), records, "{what}");

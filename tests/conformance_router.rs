@@ -517,11 +517,9 @@ fn the_forwarder_answers_for_members_elsewhere_and_after_members_here() {
         sim.run_for(SECOND);
         //= docs/spec/router.md#proxy
         //= type=test
-        //# The forwarder MUST answer as the member of rank 1 for an address that no member on the link
-        //# serves, and that members elsewhere serve.
-        //= docs/spec/router.md#proxy
-        //= type=test
-        //# A router that is not the forwarder MUST NOT answer for members elsewhere.
+        //# The routers of a link that have a route to an address that no member on the link serves
+        //# MUST answer for it as members do, the forwarder as the member of rank 1 and each further
+        //# one, in the order of the election, as one of the next rank.
         let answered = answers(&sim, since, target, false);
         assert_eq!(
             answered
@@ -563,7 +561,8 @@ fn the_forwarder_answers_for_members_elsewhere_and_after_members_here() {
     let late = answers(&sim, since, V4, false);
     //= docs/spec/router.md#proxy
     //= type=test
-    //# Where members on the link serve it too, the forwarder MUST answer as one of the lowest rank.
+    //# Where members on the link serve it too, the forwarder alone MUST answer, as one of the lowest
+    //# rank.
     assert_eq!(
         late.iter()
             .map(|(_, host)| host.as_str())
@@ -581,6 +580,125 @@ fn the_forwarder_answers_for_members_elsewhere_and_after_members_here() {
     assert_eq!(announced[0].1, "r1");
     assert!(announced[0].0 <= since + DEAD + SLACK);
     assert_eq!(answers(&sim, since, V6, true), []);
+}
+
+/// Hosts in the west have asked for both addresses, which a member in the east serves.
+fn asked() -> Sim {
+    let mut sim = started("", &["r1", "r2", "b1"]);
+    for target in [V4, V6] {
+        join(&mut sim, "b1", target, JoinOptions::default());
+    }
+    sim.run_for(SECOND);
+    for target in [V4, V6] {
+        sim.resolve("stock", "eth0", ip(target)).unwrap();
+    }
+    sim.run_for(2 * SECOND);
+    sim
+}
+
+/// Who announced `target`, and how often.
+fn announcers(sim: &Sim, since: Instant, target: &str) -> Vec<String> {
+    let told = answers(sim, since, target, true).into_iter();
+    told.map(|(_, host)| host).collect()
+}
+
+#[test]
+fn the_successor_of_a_forwarder_tells_the_link() {
+    for orderly in [true, false] {
+        let mut sim = asked();
+        let since = sim.now();
+        let within = if orderly {
+            sim.act("r1", |node, now| node.shutdown(now)).unwrap();
+            SLACK
+        } else {
+            sim.kill_hamp("r1").unwrap();
+            DEAD + SLACK
+        };
+        sim.run_for(8 * SECOND);
+        for target in [V4, V6] {
+            //= docs/spec/router.md#proxy
+            //= type=test
+            //# A router that becomes forwarder because the one before is gone, or is a router no longer,
+            //# MUST announce what hosts have asked for and no member on the link serves, if it has a
+            //# route to it.
+            assert_eq!(announcers(&sim, since, target), ["r2"; 3], "{target}");
+            assert!(answers(&sim, since, target, true)[0].0 <= since + within);
+        }
+        // One that comes, and is forwarder for its address, leaves what leads to the other as it is.
+        if orderly {
+            sim.kill_hamp("r1").unwrap();
+        }
+        let since = sim.now();
+        sim.start("r1").unwrap();
+        sim.run_for(8 * SECOND);
+        let (_, west) = sim.node("r1").unwrap().unwrap().links().next().unwrap();
+        assert!(west.forwarder(Family::V4).is_some_and(|first| first.own));
+        assert!(announcers(&sim, since, V4).is_empty());
+    }
+}
+
+#[test]
+fn a_forwarder_without_a_route_leaves_the_answer_to_one_that_has_a_route() {
+    let mut sim = asked();
+    let since = sim.now();
+    sim.carrier("r1", "eth1", false).unwrap();
+    sim.run_for(4 * SECOND);
+    for target in [V4, V6] {
+        //= docs/spec/router.md#proxy
+        //= type=test
+        //# A router that has a route to an address that no member on the link serves MUST announce it
+        //# when the forwarder asks for it: the second in line at once, each further one 100 ms later,
+        //# unless another router has by then.
+        //= docs/spec/router.md#proxy
+        //= type=test
+        //# A forwarder that loses its route to an address that hosts have asked for, and that no member
+        //# on the link serves, MUST ask for it by ARP or neighbour discovery, three times at intervals
+        //# of 1.1 s.
+        let told = announcers(&sim, since, target);
+        assert!(
+            told.len() >= 3 && told.iter().all(|host| host == "r2"),
+            "{told:?}"
+        );
+        let first = answers(&sim, since, target, true)[0].0;
+        assert!(
+            first <= since + SLACK,
+            "{:?}",
+            first - since.saturating_duration_since(Instant::ZERO)
+        );
+        // Whoever asks now is answered the second time.
+        let since = sim.now();
+        for _ in 0..2 {
+            sim.resolve("stock", "eth0", ip(target)).unwrap();
+            sim.run_for(1020 * MILLI);
+        }
+        //= docs/spec/router.md#proxy
+        //= type=test
+        //# A router MUST NOT answer for an address that it has no route to off the link.
+        let answered: Vec<_> = answers(&sim, since, target, false)
+            .into_iter()
+            .map(|(_, host)| host)
+            .collect();
+        assert_eq!(answered, ["r2"]);
+    }
+}
+
+#[test]
+fn an_address_that_moves_off_the_link_later_is_announced_then() {
+    let mut sim = started("", &["r1", "r2", "a1", "b1"]);
+    join(&mut sim, "a1", V4, JoinOptions::default());
+    sim.run_for(SECOND);
+    sim.resolve("stock", "eth0", ip(V4)).unwrap();
+    sim.run_for(2 * SECOND);
+    sim.kill_hamp("a1").unwrap();
+    sim.run_for(5 * SECOND);
+    let since = sim.now();
+    join(&mut sim, "b1", V4, JoinOptions::default());
+    sim.run_for(5 * SECOND);
+    //= docs/spec/router.md#proxy
+    //= type=test
+    //# A forwarder that gets a route to an address whose last member on the link is gone MUST
+    //# announce it, if a host has asked for it.
+    assert_eq!(announcers(&sim, since, V4), ["r1"; 3]);
 }
 
 #[test]

@@ -614,7 +614,7 @@ fn a_message_with_a_foreign_source_or_our_own_id_changes_nothing() {
     net.inject(&foreign);
     net.run_for(SECOND);
     assert_eq!(net.ignored(1, Reason::ForeignSource), 1);
-    assert_eq!(net.ignored(0, Reason::OwnId), 1);
+    assert_eq!(net.ignored(0, Reason::ForeignSource), 1);
 }
 
 fn entry(net: &Net, host: usize, target: &str) -> Option<[u8; 6]> {

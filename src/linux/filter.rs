@@ -11,6 +11,7 @@ const PORT: u32 = crate::wire::PORT as u32;
 
 const LDB_ABS: u16 = 0x30;
 const LDH_ABS: u16 = 0x28;
+const LDW_ABS: u16 = 0x20;
 const LDH_IND: u16 = 0x48;
 const LDX_MSH: u16 = 0xb1;
 const JEQ: u16 = 0x15;
@@ -32,6 +33,10 @@ const ARP: u32 = 0x0806;
 const IPV4: u32 = 0x0800;
 const IPV6: u32 = 0x86dd;
 const UDP: u32 = 17;
+/// Our groups: what goes to them on another port is passed too, so that its sender can be told of.
+const IPV4_GROUP: u32 = crate::wire::GROUP_IPV4.to_bits();
+const IPV6_GROUP_FIRST: u32 = (crate::wire::GROUP_IPV6.to_bits() >> 96) as u32;
+const IPV6_GROUP_LAST: u32 = crate::wire::GROUP_IPV6.to_bits() as u32;
 const ICMPV6: u32 = 58;
 const NEIGHBOUR_SOLICITATION: u32 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u32 = 136;
@@ -99,12 +104,18 @@ const LINK: &[Line] = &[
     Line("", JSET, 0x1fff, "drop", ""),
     Line("", LDX_MSH, 14, "", ""),
     Line("", LDH_IND, 16, "", ""),
-    Line("", JEQ, PORT, "pass", "drop"),
+    Line("", JEQ, PORT, "pass", ""),
+    Line("", LDW_ABS, 30, "", ""),
+    Line("", JEQ, IPV4_GROUP, "pass", "drop"),
     Line("ipv6", LDB_ABS, 20, "", ""),
     Line("", JEQ, ICMPV6, "icmp", ""),
     Line("", JEQ, UDP, "", "drop"),
     Line("", LDH_ABS, 56, "", ""),
-    Line("", JEQ, PORT, "pass", "drop"),
+    Line("", JEQ, PORT, "pass", ""),
+    Line("", LDW_ABS, 38, "", ""),
+    Line("", JEQ, IPV6_GROUP_FIRST, "", "drop"),
+    Line("", LDW_ABS, 50, "", ""),
+    Line("", JEQ, IPV6_GROUP_LAST, "pass", "drop"),
     Line("icmp", LDB_ABS, 54, "", ""),
     Line("", JEQ, NEIGHBOUR_SOLICITATION, "pass", ""),
     Line("", JEQ, NEIGHBOUR_ADVERTISEMENT, "pass", "drop"),
@@ -225,6 +236,9 @@ mod tests {
                 LDH_ABS if k == PROTOCOL => Some(protocol),
                 LDB_ABS => byte(k as usize),
                 LDH_ABS => half(k as usize),
+                LDW_ABS => {
+                    half(k as usize).and_then(|high| Some((high << 16) | half(k as usize + 2)?))
+                }
                 LDH_IND => half(x + k as usize),
                 LDX_MSH => {
                     let Some(first) = byte(k as usize) else {

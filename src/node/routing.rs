@@ -17,7 +17,10 @@ impl Node {
         let mut remote: Vec<Prefix> = prefixes.into_iter().map(|prefix| prefix.trunc()).collect();
         remote.sort_unstable();
         remote.dedup();
-        self.remote = remote;
+        if self.remote != remote {
+            self.remote = remote;
+            self.links.values_mut().for_each(Link::reroute);
+        }
     }
 
     /// Says, before a link comes up, whether this host is a router of it where it is one at all. It
@@ -79,7 +82,9 @@ impl Node {
         let Some(router) = &mut self.router else {
             return;
         };
+        let mut changed = false;
         while let Some(route) = router.poll_route() {
+            changed = true;
             self.events.push_back(Event::Route {
                 prefix: route.prefix,
                 scope: route.scope,
@@ -95,6 +100,9 @@ impl Node {
                     self.events.push_back(event);
                 }
             }
+        }
+        if changed {
+            self.links.values_mut().for_each(Link::reroute);
         }
         let routed = self.links.values().any(Link::is_routed);
         let recovered = routed && self.links.values().all(Link::is_recovered);

@@ -33,6 +33,10 @@ pub enum TroubleKind {
     ContestedAddress,
     /// A host that is no member claims an anycast address.
     ForeignClaim,
+    /// Two members state one unicast address.
+    SameAddress,
+    /// Two members state one name.
+    SameName,
     /// Some of what a member serves is not taken in here.
     SkippedRecords,
     /// This host is to serve what its own certificate does not allow.
@@ -72,6 +76,8 @@ impl TroubleKind {
             Self::ForeignAddress => "foreign_address",
             Self::ContestedAddress => "contested_address",
             Self::ForeignClaim => "foreign_claim",
+            Self::SameAddress => "same_address",
+            Self::SameName => "same_name",
             Self::SkippedRecords => "skipped_records",
             Self::NotCertified => "not_certified",
             Self::StrayAddress => "stray_address",
@@ -97,6 +103,8 @@ impl TroubleKind {
             Self::ForeignAddress => "a member states an address that it may not have",
             Self::ContestedAddress => "another host answers for the address of a member",
             Self::ForeignClaim => "a host that is no member claims an anycast address",
+            Self::SameAddress => "a member states an address that another member states too",
+            Self::SameName => "a member states a name that another member states too",
             Self::SkippedRecords => "some of what a member serves is not taken in here",
             Self::NotCertified => "this host's certificate does not allow what it is to do",
             Self::StrayAddress => {
@@ -130,6 +138,11 @@ impl TroubleKind {
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::RefusedPeer | Self::SkippedRecords | Self::NotCertified => "see the reason",
+            Self::SameAddress => "give one of them another address",
+            Self::SameName => {
+                "give one of them another name (node.name), unless they are one host that is on the \
+                 link twice"
+            }
             Self::SameIdentity => {
                 "was it cloned? give it a key of its own (hamp key new), or a name"
             }

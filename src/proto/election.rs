@@ -77,7 +77,8 @@ pub enum General {
 #[derive(Debug, Clone)]
 pub struct Election {
     interval: Duration,
-    forwarders: [Option<Forwarder>; 2],
+    /// The routers of each family, the forwarder first.
+    line: [Vec<Forwarder>; 2],
     startup: VecDeque<General>,
     query_at: Option<Instant>,
     events: VecDeque<(Family, Option<Forwarder>)>,
@@ -88,7 +89,7 @@ impl Election {
     pub fn new(interval: Duration) -> Self {
         Self {
             interval,
-            forwarders: [None; 2],
+            line: [Vec::new(), Vec::new()],
             startup: VecDeque::new(),
             query_at: None,
             events: VecDeque::new(),
@@ -108,12 +109,12 @@ impl Election {
     pub fn stop(&mut self) {
         self.startup.clear();
         self.query_at = None;
-        self.set([None; 2]);
+        self.set([Vec::new(), Vec::new()]);
     }
 
     /// Looks who the routers of the link are.
     pub fn update(&mut self, own: Option<OwnRouter>, view: &View) {
-        let lowest = |family: Family| {
+        let line = |family: Family| {
             let address = |ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr>| match family {
                 Family::V4 => ipv4.map(IpAddr::from),
                 Family::V6 => ipv6.map(IpAddr::from),
@@ -125,30 +126,44 @@ impl Election {
             //= docs/spec/router.md#election
             //# The forwarder of a family MUST be the live router with the lowest unicast address of
             //# that family on the link; of equal addresses, the one with the lower id.
-            let first = others.chain(me).min();
-            first.map(|(_, id, own)| Forwarder { id, own })
+            let mut all: Vec<_> = others.chain(me).collect();
+            all.sort_unstable();
+            let line = all.into_iter().map(|(_, id, own)| Forwarder { id, own });
+            line.collect()
         };
-        self.set(Family::ALL.map(lowest));
+        self.set(Family::ALL.map(line));
     }
 
-    fn set(&mut self, forwarders: [Option<Forwarder>; 2]) {
+    fn set(&mut self, line: [Vec<Forwarder>; 2]) {
         for (at, family) in Family::ALL.into_iter().enumerate() {
-            if self.forwarders[at] != forwarders[at] {
-                self.events.push_back((family, forwarders[at]));
+            let first = line[at].first().copied();
+            if self.line[at].first().copied() != first {
+                self.events.push_back((family, first));
             }
         }
-        self.forwarders = forwarders;
+        self.line = line;
     }
 
     /// The forwarder of `family`.
     pub fn forwarder(&self, family: Family) -> Option<Forwarder> {
-        self.forwarders[family as usize]
+        self.line[family as usize].first().copied()
+    }
+
+    /// This host's place among the routers of `family`; the forwarder's is 0.
+    pub fn place(&self, family: Family) -> Option<usize> {
+        self.line[family as usize]
+            .iter()
+            .position(|router| router.own)
+    }
+
+    /// The routers of `family`, the forwarder first.
+    pub fn routers(&self, family: Family) -> impl Iterator<Item = MemberId> {
+        self.line[family as usize].iter().map(|router| router.id)
     }
 
     /// The querier: the forwarder of IPv4, or of IPv6 where no router has an IPv4 address.
     pub fn querier(&self) -> Option<Forwarder> {
-        let [ipv4, ipv6] = self.forwarders;
-        ipv4.or(ipv6)
+        self.forwarder(Family::V4).or(self.forwarder(Family::V6))
     }
 
     /// How often the querier asks.

@@ -34,6 +34,8 @@ pub struct Own<'a> {
     pub id: MemberId,
     /// Its link-layer address.
     pub mac: Mac,
+    /// When its life began.
+    pub epoch: u64,
     /// Whether it has an IPv4 address on the link.
     pub ipv4: bool,
     /// Whether it has an IPv6 address on the link.
@@ -55,6 +57,8 @@ pub struct Candidate {
     pub draining: bool,
     /// Its preference for the address.
     pub preference: u16,
+    /// When its life began: of two hosts with one id, the later one counts.
+    pub epoch: u64,
 }
 
 /// The score of `member` for `address`: SipHash-2-4 with an all-zero key over the id's 16 bytes,
@@ -78,6 +82,7 @@ pub fn score(member: MemberId, address: IpAddr) -> u64 {
 /// Whoever holds records on the link: a peer, or this host.
 struct Holder<'a> {
     id: MemberId,
+    epoch: u64,
     mac: Mac,
     own: bool,
     /// Whether it has an IPv4 and an IPv6 address on the link.
@@ -97,6 +102,7 @@ impl Holder<'_> {
             own: self.own,
             draining: record.draining,
             preference: record.preference,
+            epoch: self.epoch,
         })
     }
 }
@@ -104,6 +110,7 @@ impl Holder<'_> {
 fn holders<'a>(own: Option<Own<'a>>, view: &'a View) -> impl Iterator<Item = Holder<'a>> {
     let peers = view.peers().map(|(id, peer)| Holder {
         id,
+        epoch: peer.version().0,
         mac: peer.mac(),
         own: false,
         speaks: [peer.ipv4().is_some(), peer.ipv6().is_some()],
@@ -111,6 +118,7 @@ fn holders<'a>(own: Option<Own<'a>>, view: &'a View) -> impl Iterator<Item = Hol
     });
     peers.chain(own.map(|own| Holder {
         id: own.id,
+        epoch: own.epoch,
         mac: own.mac,
         own: true,
         speaks: [own.ipv4, own.ipv6],
@@ -135,8 +143,25 @@ pub fn ranks(target: IpAddr, own: Option<Own<'_>>, view: &View) -> Vec<Candidate
         .filter(|(prefix, _)| Some(prefix.prefix_len()) == longest)
         .map(|(_, candidate)| candidate)
         .collect();
+    yield_to_twin(&mut ranked);
     ranked.sort_by_cached_key(|candidate| order(candidate, target));
     ranked
+}
+
+//= docs/spec/link.md#ranks
+//# Of two hosts with one id, a host MUST rank the one with the larger epoch alone; of equal epochs,
+//# that with the lower link-layer address.
+fn yield_to_twin(candidates: &mut Vec<Candidate>) {
+    // Peers have ids of their own: only this host can have a twin.
+    let Some(own) = candidates.iter().find(|c| c.own).copied() else {
+        return;
+    };
+    let life = |c: &Candidate| (c.epoch, Reverse(c.mac));
+    let twin = |c: &&Candidate| !c.own && c.id == own.id;
+    if let Some(twin) = candidates.iter().find(twin).copied() {
+        let yields = life(&own) < life(&twin);
+        candidates.retain(|c| c.id != own.id || c.own != yields);
+    }
 }
 
 //= docs/spec/link.md#ranks
@@ -161,6 +186,7 @@ fn first_ranks(own: Option<Own<'_>>, view: &View) -> BTreeMap<Prefix, Option<Can
             members.entry(prefix).or_default().extend(candidate);
         }
     }
+    members.values_mut().for_each(yield_to_twin);
     let lengths: BTreeSet<u8> = members.keys().map(Prefix::prefix_len).collect();
     let first = |target: IpAddr| {
         let holders = lengths.iter().rev().find_map(|length| {
@@ -265,6 +291,16 @@ impl Ownership {
         //# A member MUST stop announcing when it is no longer rank 1 or when the departed member is
         //# heard again.
         self.takeovers.retain(|_, takeover| takeover.from != id);
+    }
+
+    /// Whether `target` is being announced.
+    pub fn is_announcing(&self, target: IpAddr) -> bool {
+        self.takeovers.contains_key(&target)
+    }
+
+    /// Another host announces `target` in the place of this one.
+    pub fn leave_to_others(&mut self, target: IpAddr) {
+        self.takeovers.remove(&target);
     }
 
     /// Forgets all takeovers (this host no longer acts).

@@ -153,7 +153,15 @@ impl Resolver {
             //# and no answer of anybody else.
             return Err(Reason::ForeignAnswer);
         };
-        if self.entries.contains_key(&answer.target) {
+        if let Some(entry) = self.entries.get(&answer.target) {
+            //= docs/spec/link.md#a-client-s-entries
+            //# A client that knows no member for the target MUST move its entry to another router that
+            //# announces the target.
+            let moves = ways.members.is_empty() && answer.announcement && entry.member != member;
+            if moves {
+                self.install(now, answer.target, member, stated);
+                return Ok(());
+            }
             return Err(Reason::LaterAnswer);
         }
         if self.questions.remove(&answer.target).is_none() {

@@ -129,7 +129,8 @@ impl Responder {
         count.requests
     }
 
-    fn remember(&mut self, now: Instant, target: IpAddr) {
+    /// Notes that somebody asked for `target`, whoever answers.
+    pub fn remember(&mut self, now: Instant, target: IpAddr) {
         if self.asked.len() >= MAX_ASKED && !self.asked.contains_key(&target) {
             let oldest = self
                 .asked

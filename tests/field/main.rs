@@ -5,12 +5,14 @@ mod address_kinds;
 mod client_routes;
 #[path = "../netns/daemon.rs"]
 mod common;
+mod forwarder;
 mod identity;
 mod many_connections;
 mod not_for_us;
 mod operator;
 mod overlap;
 mod plain_tcp;
+mod refused;
 mod squatted;
 mod strangers;
 mod support;
@@ -25,12 +27,14 @@ fn main() -> ExitCode {
     let all = [
         address_kinds::TESTS,     //
         client_routes::TESTS,     //
+        forwarder::TESTS,         //
         identity::TESTS,          //
         many_connections::TESTS,  //
         not_for_us::TESTS,        //
         operator::TESTS,          //
         overlap::TESTS,           //
         plain_tcp::TESTS,         //
+        refused::TESTS,           //
         squatted::TESTS,          //
         strangers::TESTS,         //
         taken_away::TESTS,        //

@@ -3,7 +3,7 @@
 use crate::proto::Reason;
 use crate::proto::trust::Signed;
 use crate::proto::view::Source;
-use crate::wire::frame::{Answer, Frame, Request};
+use crate::wire::frame::{self, Answer, Frame, Ignored, Request};
 use crate::wire::{Authentication, Error, MemberId, Message};
 
 /// A frame that was read: parsed, its checksums checked, and decoded if it carries a message.
@@ -22,6 +22,8 @@ pub(super) enum Concerns {
     Responder(Request),
     Resolver(Answer),
     Member(Source, Result<Message, Reason>, Option<Signed>),
+    /// It was to be a message, and is none.
+    Stray(Source, Reason),
 }
 
 impl Heard {
@@ -52,9 +54,28 @@ impl Heard {
                 let signed = signed.then(|| Signed::new(payload));
                 Ok(Concerns::Member(Source { mac, address }, message, signed))
             }
-            Err(ignored) => Err(Reason::from_frame(ignored)),
+            Err(ignored) => read_stray(bytes, ignored),
         })
     }
+}
+
+/// A frame that is not used; whose it is, where it was meant for us.
+fn read_stray(bytes: &[u8], ignored: Ignored) -> Result<Concerns, Option<Reason>> {
+    let reason = Reason::from_frame(ignored);
+    let Some(stray) = frame::stray(bytes) else {
+        return Err(reason);
+    };
+    // Others may use the group for something else; only what is a message was meant to be one.
+    let reason = match (reason, stray.to_our_port) {
+        (Some(reason), true) => reason,
+        (None, false) if Message::decode(stray.payload).is_ok() => Reason::WrongPort,
+        _ => return Err(reason),
+    };
+    let source = Source {
+        mac: stray.mac,
+        address: stray.source,
+    };
+    Ok(Concerns::Stray(source, reason))
 }
 
 fn is_signed(message: &Message) -> bool {

@@ -15,7 +15,7 @@ use crate::wire::frame::{Answer, Request};
 use crate::wire::{MemberId, Message, Query};
 
 /// What a frame was used as, or why it was not; no reason where it never concerned anycast.
-type Used = Result<What, Option<Reason>>;
+pub(super) type Used = Result<What, Option<Reason>>;
 
 /// Senders whose last query is remembered.
 const ASKERS: usize = 1024;
@@ -39,6 +39,9 @@ impl Link {
         host: Host<'_>,
     ) -> Used {
         let used = self.take(now, frame, outgoing, host);
+        if !outgoing {
+            self.judge(now, frame, &used);
+        }
         // A proof of life, and the second copy of anything, bring nothing forward.
         if !matches!(used, Ok(What::Hello) | Err(Some(Reason::Duplicate))) {
             self.plan();
@@ -86,6 +89,7 @@ impl Link {
                 }
                 used
             }
+            Concerns::Stray(_, reason) if !outgoing => Err(Some(*reason)),
             _ => Err(None),
         }
     }
@@ -119,16 +123,27 @@ impl Link {
             return Err(None);
         }
         let ranks = self.ranks(request.target);
+        if self.routing.is_some() && !request.is_for_duplicates() {
+            self.responder.remember(now, request.target);
+            if self.hear_forwarder(now, request, elsewhere) {
+                return Err(Some(Reason::NotMyTurn));
+            }
+        }
+        let place = self.proxy_place(request.target, elsewhere);
+        if place.is_some() {
+            self.note_held(request.target);
+        }
         let rank = match self.rank(request.target) {
             Some(at) => at + 1,
             //= docs/spec/router.md#proxy
-            //# The forwarder MUST answer as the member of rank 1 for an address that no member on the
-            //# link serves, and that members elsewhere serve.
-            None if self.stands_in(request.target, elsewhere) && ranks.is_empty() => 1,
+            //# The routers of a link that have a route to an address that no member on the link serves
+            //# MUST answer for it as members do, the forwarder as the member of rank 1 and each
+            //# further one, in the order of the election, as one of the next rank.
+            None if ranks.is_empty() && place.is_some() => place.unwrap_or_default() + 1,
             //= docs/spec/router.md#proxy
-            //# Where members on the link serve it too, the forwarder MUST answer as one of the lowest
-            //# rank.
-            None if self.stands_in(request.target, elsewhere) => (ranks.len() + 1).max(3),
+            //# Where members on the link serve it too, the forwarder alone MUST answer, as one of the
+            //# lowest rank.
+            None if place == Some(0) => (ranks.len() + 1).max(3),
             //= docs/spec/link.md#answers
             //# A host MUST NOT answer for an address that it does not serve.
             None => return Err(Some(Reason::NotServed)),
@@ -146,6 +161,7 @@ impl Link {
 
     fn handle_answer(&mut self, now: Instant, answer: &Answer) -> Used {
         let judged = self.handle_answer_as_claim(now, answer);
+        self.hear_announced(answer);
         let Some(resolver) = self
             .resolver
             .as_mut()
@@ -168,22 +184,28 @@ impl Link {
         mut host: Host<'_>,
     ) -> Used {
         //= docs/spec/membership.md#header
-        //# A receiver MUST ignore a message that carries its own member id.
+        //# A receiver MUST ignore a message that carries its own member id and comes from its own
+        //# link-layer address.
         let former = self
             .former
             .as_ref()
             .map(|former| former.member.identity().id);
-        if message.sender() == self.member.identity().id || Some(message.sender()) == former {
-            if source.mac != self.member.identity().mac {
+        let (own, sender) = (*self.member.identity(), message.sender());
+        if sender == own.id || Some(sender) == former {
+            let foreign = source.mac != own.mac || self.is_foreign(message);
+            if foreign {
                 let trouble = Trouble {
-                    member: Some(message.sender()),
+                    member: Some(sender),
                     mac: Some(source.mac),
                     address: Some(source.address),
                     ..Trouble::new(TroubleKind::SameIdentity)
                 };
                 self.trouble(now, trouble);
             }
-            return Err(Some(Reason::OwnId));
+            // A host that has the same id is another one that serves the same.
+            if source.mac == own.mac || sender != own.id {
+                return Err(Some(Reason::OwnId));
+            }
         }
         let (what, result) = match message {
             Message::Statement {

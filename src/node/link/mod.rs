@@ -7,6 +7,8 @@ mod identity;
 mod input;
 mod moved;
 mod pins;
+mod proxy;
+mod refused;
 mod routing;
 mod send;
 mod serving;
@@ -43,6 +45,7 @@ use crate::proto::{Timing, What, earliest};
 use crate::time::{Duration, Instant};
 use crate::wire::{MemberId, Message};
 use moved::Moved;
+use refused::RefusedPeers;
 use routing::{Refusals, Routing};
 
 /// Answers to a query are spread over this span, or over a quarter of a hello interval where
@@ -84,6 +87,7 @@ pub struct Link {
     /// This host is a router here.
     routing: Option<Routing>,
     refusals: Refusals,
+    refused_peers: RefusedPeers,
     troubles: Troubles,
     /// What this host itself does that others will not take.
     own_troubles: Vec<Trouble>,
@@ -139,6 +143,7 @@ impl Link {
             started: None,
             routing: None,
             refusals: Refusals::default(),
+            refused_peers: RefusedPeers::default(),
             troubles: Troubles::default(),
             own_troubles: Vec::new(),
             watch_at: None,
@@ -278,7 +283,7 @@ impl Link {
         self.drain_member(now);
         self.advance_former(now, random);
         self.view.handle_timeout(now);
-        self.advance_routing(now);
+        self.advance_routing(now, elsewhere);
         self.drain_view(now, elsewhere);
         if self.stale && self.takes_part() {
             self.stale = false;
@@ -305,7 +310,7 @@ impl Link {
         }
         while let Some(request) = self.responder.poll_answer(now) {
             let ranked = self.rank(request.target).is_some();
-            if ranked || self.stands_in(request.target, elsewhere) {
+            if ranked || self.proxy_place(request.target, elsewhere).is_some() {
                 self.answer(now, &request);
             }
         }
@@ -400,6 +405,7 @@ fn own(member: &Member) -> Option<Own<'_>> {
     let candidate = Own {
         id: identity.id,
         mac: identity.mac,
+        epoch: member.epoch(),
         ipv4: identity.ipv4.is_some(),
         ipv6: identity.ipv6.is_some(),
         records: member.records(),

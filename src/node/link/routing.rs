@@ -4,6 +4,7 @@ use core::net::IpAddr;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::Link;
+use super::proxy::Proxy;
 use crate::addr::Prefix;
 use crate::node::Event;
 use crate::proto::election::{Election, Family, Forwarder, General, OwnRouter};
@@ -34,7 +35,7 @@ pub(in crate::node) struct Elsewhere<'a> {
 }
 
 impl Elsewhere<'_> {
-    fn holds(&self, link: LinkId, target: IpAddr) -> bool {
+    pub(super) fn holds(&self, link: LinkId, target: IpAddr) -> bool {
         let known = self
             .router
             .is_some_and(|router| router.leads_off(link, target));
@@ -58,8 +59,9 @@ pub(in crate::node) enum Notice {
 /// The router's side of a link.
 #[derive(Debug, Clone)]
 pub(super) struct Routing {
-    election: Election,
-    proxy: bool,
+    pub(super) election: Election,
+    pub(super) proxy: bool,
+    pub(super) proxy_state: Proxy,
     /// The routers that the election has seen: the view's, and whether this host speaks.
     seen: Option<(u64, Option<OwnRouter>)>,
     /// The next question to everybody asks for everything.
@@ -75,6 +77,7 @@ impl Routing {
         Self {
             election: Election::new(config.query_interval),
             proxy: config.proxy,
+            proxy_state: Proxy::default(),
             seen: None,
             refresh: false,
             notices: VecDeque::new(),
@@ -96,7 +99,8 @@ impl Routing {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        earliest([self.election.poll_timeout(), self.check_at])
+        let proxy = self.proxy_state.poll_timeout();
+        earliest([self.election.poll_timeout(), self.check_at, proxy])
     }
 
     fn look(&mut self, member: &Member, view: &View) {
@@ -219,16 +223,6 @@ impl Link {
         }
     }
 
-    /// Whether this host answers for `target` as if it were a member: it is the forwarder, and there
-    /// are members elsewhere.
-    pub(in crate::node) fn stands_in(&self, target: IpAddr, elsewhere: Elsewhere<'_>) -> bool {
-        let routing = self.routing.as_ref().filter(|routing| routing.proxy);
-        //= docs/spec/router.md#proxy
-        //# A router that is not the forwarder MUST NOT answer for members elsewhere.
-        let forwarder = routing.and_then(|r| r.election.forwarder(Family::of(target)));
-        forwarder.is_some_and(|forwarder| forwarder.own) && elsewhere.holds(self.id, target)
-    }
-
     /// The link came up or went down, or this host has forgotten what it heard there.
     pub(super) fn restart_routing(&mut self, now: Instant, notice: Notice) {
         let up = self.state.is_some();
@@ -259,7 +253,7 @@ impl Link {
     }
 
     /// The election, the router's questions and its recovery.
-    pub(super) fn advance_routing(&mut self, now: Instant) {
+    pub(super) fn advance_routing(&mut self, now: Instant, elsewhere: Elsewhere<'_>) {
         let Some(routing) = self.routing.as_mut().filter(|_| self.state.is_some()) else {
             return;
         };
@@ -273,12 +267,16 @@ impl Link {
             None => {}
         }
         routing.recovers(now, &self.view, self.timing.dead_time());
-        while let Some((family, forwarder)) = routing.election.poll_event() {
+        let events: Vec<_> = core::iter::from_fn(|| routing.election.poll_event()).collect();
+        for (family, forwarder) in events {
+            let link = self.id;
             self.events.push_back(Event::Forwarder {
-                link: self.id,
+                link,
                 family,
                 forwarder,
             });
+            self.forwarder_changed(now, family, forwarder, elsewhere);
         }
+        self.advance_proxy(now, elsewhere);
     }
 }

@@ -44,6 +44,9 @@ impl Link {
                     self.stands_in(target, elsewhere)
                 });
                 self.ownership = ownership;
+                if self.routing.is_some() {
+                    self.orphan(self.asked_of(&event.before), elsewhere);
+                }
             }
             if event.change == Change::Joined {
                 self.ownership.heard(event.id);
@@ -62,7 +65,7 @@ impl Link {
         //# stranger.
         let mac = own.mac;
         let mut ownership = core::mem::take(&mut self.ownership);
-        let stands_in = |target| self.stands_in(target, elsewhere);
+        let stands_in = |target| self.proxy_place(target, elsewhere).is_some();
         let next = || ownership.poll_announcement(now, own, &self.view, stands_in);
         let targets: Vec<_> = core::iter::from_fn(next).collect();
         self.ownership = ownership;

@@ -194,6 +194,11 @@ impl Member {
         self.name = name;
     }
 
+    /// What its host is called, as it tells others.
+    pub fn name(&self) -> Option<&Name> {
+        self.name.as_ref()
+    }
+
     /// Who the member is.
     pub fn identity(&self) -> &Identity {
         &self.identity

@@ -29,9 +29,11 @@ impl View {
         //# has stated.
         if source.mac != peer.mac || !stated.contains(&Some(source.address)) {
             //= docs/spec/membership.md#hello
-            //# A receiver that refuses a hello for its source MUST query the member if the chain is one
-            //# that it does not know: the member may have moved, and its report be lost.
-            if peer.chains.iter().all(|(chain, _)| *chain != hello.chain) {
+            //# A receiver that refuses a hello for its source MUST query the member if it does not know
+            //# the chain, and has not heard the member for a hello interval: it may have moved, and its
+            //# report be lost.
+            let unknown = peer.chains.iter().all(|(chain, _)| *chain != hello.chain);
+            if unknown && now > peer.heard + peer.timing.hello {
                 self.ask(id);
             }
             return Err(Reason::ForeignSource);

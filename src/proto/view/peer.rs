@@ -82,6 +82,11 @@ impl Peer {
         self.generation > 0 && self.parts.is_empty()
     }
 
+    /// Whether the records that its hellos stand for are here.
+    pub(crate) fn has_records(&self) -> bool {
+        self.stated == self.generation
+    }
+
     /// Whether its hellos stand for records that are neither here nor on their way.
     pub(super) fn lacks_records(&self) -> bool {
         self.stated != self.generation && self.parts.is_empty()

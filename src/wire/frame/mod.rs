@@ -6,12 +6,15 @@
 //! that build frames return whole Ethernet frames with their checksums.
 
 mod build;
+mod stray;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub use build::{
     announcement, announcement_to, answer, message, probe, request, second_answer, unicast_answer,
 };
+
+pub use stray::{Stray, stray};
 
 use etherparse::icmpv6::{Icmpv6PayloadSlice, NdpOptionSlice, NdpOptionsIterator};
 use etherparse::{
