@@ -89,8 +89,9 @@ impl<'a> Stage<'a> {
         for node in &mut topology.nodes {
             let Some(text) = &node.hamp else { continue };
             let trust = keys::table(&node.name);
-            let more = format!("[node]\nhello_ms = {hello}\ndead_hellos = {DEAD_HELLOS}\n{trust}");
-            node.hamp = Some(format!("{text}\n{more}"));
+            let timers = format!("[node]\nhello_ms = {hello}\ndead_hellos = {DEAD_HELLOS}\n");
+            let (before, after) = text.split_once("[node]\n").unwrap_or((text, ""));
+            node.hamp = Some(format!("{before}\n{timers}{after}\n{trust}"));
         }
         let lab = Lab::new(&topology)?;
         let (python, scapy) = tool::python(lab.host("intruder"))?;
