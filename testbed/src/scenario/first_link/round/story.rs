@@ -18,11 +18,12 @@ impl Round<'_> {
         let settle = self.window().max(Duration::from_millis(400));
         self.settle(view, "start", MEMBERS.len(), &["client"])?;
         self.begin(view, "undisturbed", Kind::Quiet, None)?;
-        if let Some(time) = self.options.undisturbed {
-            return self.stay(view, time);
-        }
-        self.stay(view, self.either(1500, 5000))?;
+        let wanted = self.options.undisturbed;
+        self.stay(view, wanted.unwrap_or(self.either(1500, 5000)))?;
         self.quiet_tail();
+        if wanted.is_some() {
+            return Ok(());
+        }
 
         self.leave(view, settle)?;
         self.fault(
