@@ -252,11 +252,11 @@ fn answers(nonces: &[[u8; 8]]) -> Vec<MessageOption> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use super::*;
     use crate::proto::Timing;
     use crate::proto::member::Identity;
+    use crate::time::Duration;
     use crate::wire::{MemberId, Name, RecordAddress, Scope};
 
     fn record(last: u8) -> Record {
