@@ -473,7 +473,7 @@ fn a_router_uses_no_member_whose_address_another_answers_for() {
     assert_eq!(routes(&net), 1);
     // It states the address of a host that answers for itself from then on.
     let neighbour = [10, 0, 0, 3];
-    let mut spoof = |net: &mut Net| {
+    let spoof = |net: &mut Net| {
         let request = frame::Request {
             mac: host_state(2).mac,
             source: host_state(2).ipv4.unwrap().into(),

@@ -359,7 +359,7 @@ fn who_speaks_for_a_members_own_address_is_not_believed() -> Result<()> {
         ensure!(hidden >= 40, "{hidden}");
         Ok(())
     })?;
-    for _ in 0..5 {
+    for _ in 0..2 {
         // Also when the kernel has forgotten everything.
         for flush in [true, false] {
             if flush {
