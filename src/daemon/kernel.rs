@@ -2,8 +2,9 @@
 //!
 //! What answers or acts for an anycast address is a lease: the gate and the hiding of ARP time out
 //! in nftables, addresses on lo in the kernel's own address timer, neighbour entries in its
-//! reachability. All are renewed from here, and only as long as the node says so. A failure to put
-//! something in place stops the daemon; a link that went away in the meantime does not.
+//! reachability. All are renewed from here, and only as long as the node says so. What is needed and
+//! cannot be had at the start is an error with its remedy; later a failure is told and tried again,
+//! and what others take away is [found](verify) and put back.
 
 mod around;
 mod class;

@@ -277,7 +277,8 @@ impl Daemon {
                 self.renew_at = woke + RENEW;
                 self.keep_time(woke);
                 self.look_around(woke, false).await;
-                self.kernel.renew(woke).await?;
+                let renewed = self.kernel.renew(woke).await;
+                retried("not renewed", renewed);
             }
         }
     }
@@ -292,7 +293,10 @@ impl Daemon {
             }) => {
                 self.node.handle_frame(now, link, &bytes, outgoing);
             }
-            Input::Links(Some(())) => self.follow_links().await?,
+            Input::Links(Some(())) => {
+                let followed = self.follow_links().await;
+                retried("links not followed", followed);
+            }
             Input::Links(None) => {
                 return Err(Failure::new(exit::FAILED, "the netlink connection broke"));
             }
@@ -404,7 +408,8 @@ impl Daemon {
             {
                 self.kernel.serve_elsewhere(on_link, link, prefix);
             }
-            self.kernel.apply(now, &event).await?;
+            let applied = self.kernel.apply(now, &event).await;
+            retried("the kernel did not take it", applied);
         }
         for (id, link) in self.node.links() {
             self.kernel.follow_class(id, link);
@@ -416,6 +421,14 @@ impl Daemon {
             self.kernel.send(&transmit);
         }
         Ok(())
+    }
+}
+
+/// What the kernel refuses while the daemon runs is tried again: with the next renewal, or when it is
+/// found missing.
+fn retried(what: &str, done: Result<(), Failure>) {
+    if let Err(failure) = done {
+        tracing::warn!(%failure, "{what}: tried again");
     }
 }
 

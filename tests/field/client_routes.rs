@@ -52,6 +52,10 @@ fn sends(host: &Host, address: &str, how: &str) -> Result<()> {
     })
 }
 
+//= docs/spec/link.md#a-client-s-entries
+//= type=test
+//# Packets to an address that nobody on the host's links serves MUST follow the host's other routes,
+//# unless a router of the link is heard.
 fn a_clients_default_route_leads_to_what_nobody_on_its_link_serves() -> Result<()> {
     let lab = lab(r#"
         [switch.lan]
@@ -96,6 +100,10 @@ fn a_clients_default_route_leads_to_what_nobody_on_its_link_serves() -> Result<(
     Ok(())
 }
 
+//= docs/spec/link.md#a-client-s-entries
+//= type=test
+//# A host's own packets to an address MUST go to a link on which members serve it, whatever other
+//# routes the host has.
 fn an_address_is_reached_on_the_link_that_serves_it() -> Result<()> {
     let lab = lab(r#"
         [switch.left]

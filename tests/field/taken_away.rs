@@ -24,6 +24,7 @@ pub(crate) const TESTS: &[Test] = &[
         "what_is_taken_from_a_router_is_put_back",
         what_is_taken_from_a_router_is_put_back,
     ),
+    ("connections_outlive_a_flush", connections_outlive_a_flush),
     (
         "where_nobody_takes_anything_nothing_is_told",
         where_nobody_takes_anything_nothing_is_told,
@@ -91,6 +92,75 @@ fn told(host: &Host, kind: &str) -> Result<()> {
     })
 }
 
+/// A connection that a client's rules carry goes on when they were flushed, and so does a plain one.
+fn connections_outlive_a_flush() -> Result<()> {
+    let lab = pair()?;
+    let (m, c) = (lab.host("m"), lab.host("c"));
+    m.write("/tmp/echo.py", ECHO)?;
+    let _server = m.spawn("echo", &["python3", "/tmp/echo.py", "serve"])?;
+    for address in ADDRESSES {
+        let name = if address.contains(':') {
+            "ask6"
+        } else {
+            "ask4"
+        };
+        c.write("/tmp/echo.py", ECHO)?;
+        let client = c.spawn(name, &["python3", "/tmp/echo.py", address])?;
+        within("it is connected", || {
+            ensure!(
+                c.read(client.log())?.contains("one"),
+                "{}",
+                c.read(client.log())?
+            );
+            let known = report(c, &["connections"])?["connections"].clone();
+            ensure!(
+                known.as_array().is_some_and(|all| !all.is_empty()),
+                "{known}"
+            );
+            Ok(())
+        })?;
+        // Two looks: one that finds the connection, and one that has copied it.
+        std::thread::sleep(Duration::from_millis(2500));
+        c.sh("nft flush ruleset")?;
+        within("the rules are there again", || {
+            c.sh("nft list chain inet hamp_client prerouting || nft list table inet hamp_client")?;
+            Ok(())
+        })?;
+        c.sh("touch /tmp/go")?;
+        within("it goes on", || {
+            let told = c.read(client.log())?;
+            ensure!(told.contains("two"), "{told}");
+            Ok(())
+        })?;
+        c.sh("rm /tmp/go")?;
+    }
+    Ok(())
+}
+
+/// Echoes lines; as a client, one line, and a second one when it is told to.
+const ECHO: &str = r#"
+import os, socket, sys, threading, time
+if sys.argv[1] == "serve":
+    server = socket.create_server(("::", 7777), family=socket.AF_INET6, dualstack_ipv6=True)
+    def echo(peer):
+        while data := peer.recv(100):
+            peer.sendall(data)
+    while True:
+        threading.Thread(target=echo, args=(server.accept()[0],), daemon=True).start()
+peer = None
+while peer is None:
+    try:
+        peer = socket.create_connection((sys.argv[1], 7777), timeout=10)
+    except ConnectionRefusedError:
+        time.sleep(0.1)
+peer.sendall(b"one\n")
+print(peer.recv(100), flush=True)
+while not os.path.exists("/tmp/go"):
+    time.sleep(0.05)
+peer.sendall(b"two\n")
+print(peer.recv(100), flush=True)
+"#;
+
 /// The rules of ours, without what comes and goes by itself.
 fn rules(host: &Host) -> Result<String> {
     let tables = host.sh(
@@ -156,6 +226,10 @@ fn put_back(host: &Host, what: &str, before: &str) -> Result<()> {
     })
 }
 
+//= docs/spec/link.md#a-client-s-entries
+//= type=test
+//# What others take from the kernel of what this section and the one above require MUST be put back
+//# within 5 s.
 fn what_is_taken_from_hosts_is_put_back() -> Result<()> {
     let lab = pair()?;
     let (m, c) = (lab.host("m"), lab.host("c"));

@@ -145,6 +145,9 @@ impl Kernel {
         }
     }
 
+    //= docs/spec/link.md#a-client-s-entries
+    //# A host's own packets to an address MUST go to a link on which members serve it, whatever other
+    //# routes the host has.
     fn settle_prefix(&mut self, id: LinkId, prefix: Prefix) {
         let metric = METRIC + self.place(id);
         let Some(attached) = self.links.get(&id) else {
@@ -164,6 +167,9 @@ impl Kernel {
         }
     }
 
+    //= docs/spec/link.md#a-client-s-entries
+    //# Packets to an address that nobody on the host's links serves MUST follow the host's other
+    //# routes, unless a router of the link is heard.
     fn settle_whole(&mut self, id: LinkId) {
         let metric = METRIC + self.place(id);
         let Some(attached) = self.links.get(&id) else {

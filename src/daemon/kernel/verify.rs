@@ -16,6 +16,7 @@ use super::Kernel;
 use crate::addr::Prefix;
 use crate::linux::managers::{self, What};
 use crate::linux::netlink::Bulk;
+use crate::linux::nft::{self, copy};
 use crate::linux::sysctl;
 use crate::node::LinkId;
 use crate::node::trouble::{Trouble, TroubleKind};
@@ -25,6 +26,9 @@ use crate::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_secs(2);
 /// A trouble of this host that was noted so often is somebody's habit.
 const HABIT: u64 = 5;
+
+/// The connections that there are, and what the rules know of them.
+type Copied = Result<(copy::Sockets, Option<Vec<String>>), nft::Error>;
 
 /// What a look has seen.
 #[derive(Debug, Default)]
@@ -39,11 +43,18 @@ pub(super) struct Watch {
     pub(super) details: BTreeMap<Trouble, String>,
     routes_lost: u64,
     rules_lost: u64,
+    /// Connections that a copy is kept of, and the copy that is being taken.
+    copied: copy::Sockets,
+    found: copy::Sockets,
+    copying: Option<JoinHandle<Copied>>,
     look: Option<(Instant, JoinHandle<io::Result<Seen>>)>,
     look_at: Option<Instant>,
 }
 
 impl Kernel {
+    //= docs/spec/link.md#a-client-s-entries
+    //# What others take from the kernel of what this section and the one above require MUST be put
+    //# back within 5 s.
     /// Looks at what is there, and puts back what is not. Called every second.
     pub(super) async fn verify(&mut self, now: Instant) {
         self.tables.look();
@@ -58,11 +69,48 @@ impl Kernel {
                 Err(error) => tracing::warn!(%error, "the kernel's addresses cannot be read"),
             }
         }
+        self.copy_connections().await;
         let due = self.watch.look_at.is_none_or(|at| at <= now);
         let wanted = !self.held.is_empty() || !self.neighbours.is_empty();
         if due && wanted && self.watch.look.is_none() {
             self.watch.look_at = Some(now + LOOK);
             self.watch.look = Some((now, tokio::task::spawn_blocking(look)));
+        }
+    }
+
+    /// Has a copy of what the client's rules know of connections, should somebody flush them.
+    async fn copy_connections(&mut self) {
+        if !self.client || self.tables.missing().is_some() {
+            return;
+        }
+        if let Some(copy) = self.watch.copying.take_if(|copy| copy.is_finished()) {
+            match copy.await {
+                Ok(Ok((sockets, texts))) => {
+                    // A table that was flushed while it was listed is no reason to forget.
+                    let lost = self.watch.rules_lost != self.tables.losses();
+                    if let Some(texts) = texts.filter(|_| !lost) {
+                        self.tables.keep_connections(texts);
+                    }
+                    // A connection that was not established yet is copied once more.
+                    let before = std::mem::replace(&mut self.watch.found, sockets);
+                    if before == self.watch.found {
+                        self.watch.copied = before;
+                    }
+                }
+                Ok(Err(error)) => tracing::debug!(%error, "connections not copied"),
+                Err(error) => tracing::debug!(%error, "connections not copied"),
+            }
+        }
+        if self.watch.copying.is_none() {
+            let (class, copied) = (self.class.clone(), self.watch.copied.clone());
+            self.watch.copying = Some(tokio::task::spawn_blocking(move || {
+                let sockets = copy::present(&class)?;
+                if sockets == copied {
+                    return Ok((sockets, None));
+                }
+                let texts = copy::take(&sockets)?;
+                Ok((sockets, texts))
+            }));
         }
     }
 

@@ -135,7 +135,7 @@ fn ends(element: &Value) -> Option<(SocketAddr, SocketAddr)> {
     }
 }
 
-fn elements<'a>(listed: &'a Value, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+pub(super) fn elements<'a>(listed: &'a Value, kind: &'a str) -> impl Iterator<Item = &'a Value> {
     let entries = listed["nftables"].as_array().into_iter().flatten();
     entries.flat_map(move |entry| entry[kind]["elem"].as_array().into_iter().flatten())
 }
@@ -159,7 +159,7 @@ fn unexpected(element: &Value) -> Error {
 }
 
 /// Both ends of every TCP socket of this network namespace that has a peer and is not closed.
-fn sockets() -> Result<HashSet<(SocketAddr, SocketAddr)>, Error> {
+pub(super) fn sockets() -> Result<HashSet<(SocketAddr, SocketAddr)>, Error> {
     let mut sockets = HashSet::new();
     for table in ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"] {
         match fs::read_to_string(table) {

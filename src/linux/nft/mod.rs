@@ -11,6 +11,7 @@
 
 pub mod client;
 pub mod connections;
+pub mod copy;
 mod cover;
 mod family;
 pub mod link;
@@ -53,7 +54,7 @@ impl Tables {
         let change = hidden.insert(held);
         let (first, _) = change.into.split_at(change.into.len().min(AT_ONCE));
         nft.keep(Slot::Links, link::text(&class, first))?;
-        nft.instead(Slot::Links, link::text(&class, &[]));
+        nft.instead(Slot::Links, vec![link::text(&class, &[])]);
         nft.elements(Slot::Hidden, &change, link::hide, link::show)?;
         Ok(Self {
             nft,
@@ -128,8 +129,13 @@ impl Tables {
         let text =
             |kept: &client::Kept| client::text(&self.class, kept) + &verified::judging(&self.class);
         self.nft.keep(Slot::Client, text(&kept))?;
-        self.nft.instead(Slot::Client, text(&kept.loaded()));
+        self.nft.instead(Slot::Client, vec![text(&kept.loaded())]);
         Ok(())
+    }
+
+    /// Keeps a [copy](copy::take) of what the shim knows of connections, to be loaded with it.
+    pub fn keep_connections(&mut self, texts: Vec<String>) {
+        self.nft.instead(Slot::Connections, texts);
     }
 
     /// Attaches the links' rules to the interface with this index; again, if they are.

@@ -39,6 +39,8 @@ pub(super) enum Slot {
     Lease,
     /// The client's shim.
     Client,
+    /// What it knew of connections.
+    Connections,
     /// The rules of the link with this index.
     Attached(u32),
     /// The end of the kernel's own entries there.
@@ -164,9 +166,9 @@ impl Rules {
         done
     }
 
-    /// From now on a part that is in place is loaded by another text.
-    pub(super) fn instead(&mut self, slot: Slot, text: String) {
-        self.kept.insert(slot, Kept::Texts(vec![text]));
+    /// From now on a part that is in place is loaded by other texts.
+    pub(super) fn instead(&mut self, slot: Slot, texts: Vec<String>) {
+        self.kept.insert(slot, Kept::Texts(texts));
     }
 
     /// A part is no longer wanted.
