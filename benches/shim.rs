@@ -27,7 +27,7 @@ use hamp::addr::{Class, Prefix};
 use hamp::linux::nft::{Own, Tables, Unicast};
 use hamp::proto::rebind::member::Mode;
 use side_by_side::tcp::{Towards, connects, listen, transfer};
-use side_by_side::{Bench, Better, Measured, Metric, Sides, Unit};
+use side_by_side::{Bench, Better, Limit, Measured, Metric, Sides, Unit};
 use testbed::{Host, Lab, Topology};
 
 const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
@@ -48,6 +48,16 @@ const CONNECT_P99: Metric = Metric {
     name: "connect_p99_ns",
     label: "connect, 99th percentile",
     noise_limit: 0.15,
+    ..CONNECT_P50
+};
+const MARKED_P50: Metric = Metric {
+    name: "connect_marked_p50_ns",
+    label: "connect of hamp's client",
+    ..CONNECT_P50
+};
+const STOCK_P50: Metric = Metric {
+    name: "connect_stock_p50_ns",
+    label: "connect without hamp",
     ..CONNECT_P50
 };
 const LARGE_UP: Metric = Metric {
@@ -83,6 +93,7 @@ fn main() -> ExitCode {
             let at = |share: usize| times[times.len() * share / 100];
             Ok(vec![(CONNECT_P50, at(50)), (CONNECT_P99, at(99))])
         })?;
+        members(bench, connects)?;
         let lasts = Duration::from_millis(bench.amount("transfer_ms", 300, 50));
         for (what, segments, [up, down]) in [
             ("large segments", Segments::Large, [LARGE_UP, LARGE_DOWN]),
@@ -97,6 +108,49 @@ fn main() -> ExitCode {
         }
         Ok(())
     })
+}
+
+/// What a member pays for telling clients apart, and what a client without hamp pays for the member.
+fn members(bench: &mut Bench, connects: usize) -> Result<()> {
+    let side = |metric: Metric, pair: Pair, to: [&'static str; 2]| {
+        move |case: &str| {
+            let family = usize::from(case == FAMILIES[1]);
+            let times = connects_of(&pair, to, family, connects)?;
+            Ok(vec![(metric, times[times.len() / 2])])
+        }
+    };
+    let marked = |mode| {
+        let pair = Pair::new(Segments::Large)?;
+        pair.load_client()?;
+        pair.load_member(mode)?;
+        Ok(side(MARKED_P50, pair, ANYCAST))
+    };
+    let sides =
+        Sides::baseline("rebind", || marked(Mode::Rebind))?.and("auto", || marked(Mode::Auto))?;
+    bench.compare(
+        "connect of hamp's client, by mode of the member",
+        (31, 15),
+        &FAMILIES,
+        sides,
+    )?;
+    let plain = || Ok(side(STOCK_P50, Pair::new(Segments::Large)?, OWN));
+    let stock = || {
+        let pair = Pair::new(Segments::Large)?;
+        pair.load_member(Mode::Auto)?;
+        Ok(side(STOCK_P50, pair, ANYCAST))
+    };
+    let sides = Sides::baseline("plain", plain)?.and("stock", stock)?;
+    bench.compare(
+        "connect of a client without hamp",
+        (31, 15),
+        &FAMILIES,
+        sides,
+    )?;
+    for family in FAMILIES {
+        bench.limit(MARKED_P50, family, "auto", Limit::RatioAtMost(1.02));
+        bench.limit(STOCK_P50, family, "stock", Limit::RatioAtMost(1.05));
+    }
+    Ok(())
 }
 
 fn nft_version() -> String {
@@ -116,7 +170,8 @@ fn compare(
         move |case: &str| measure(&pair, to, usize::from(case == FAMILIES[1]))
     };
     let shim = Rc::new(Pair::new(segments)?);
-    shim.load_rules()?;
+    shim.load_client()?;
+    shim.load_member(Mode::Auto)?;
     let plain = || Ok(side(Rc::new(Pair::new(segments)?), OWN));
     let sides = Sides::baseline("plain", plain)?
         .and("shim", || Ok(side(shim.clone(), ANYCAST)))?
@@ -153,36 +208,48 @@ impl Pair {
                 lab.host(host).sh("ip link set eth0 gso_max_segs 1")?;
             }
         }
-        let listen = |own: &str| listen(lab.host("s"), SocketAddr::new(own.parse()?, PORT));
-        let listeners = [listen(OWN[0])?, listen(OWN[1])?];
+        let listen = |all: &str| listen(lab.host("s"), SocketAddr::new(all.parse()?, PORT));
+        let listeners = [listen("0.0.0.0")?, listen("::")?];
         Ok(Self { lab, listeners })
     }
 
-    /// Makes it a member's and a client's link: routes to the anycast addresses, and the rules.
-    fn load_rules(&self) -> Result<()> {
-        let (client, server) = (self.lab.host("c"), self.lab.host("s"));
+    /// The client's routes to the anycast addresses, without hamp.
+    fn load_routes(&self) -> Result<()> {
+        let (client, server) = self.ends();
         let mac = testbed::lab::mac_text(server.interfaces()[0].mac);
         for address in ANYCAST {
             client.sh(&format!(
-                "ip route add {address} dev eth0; \
-                 ip neigh add {address} lladdr {mac} dev eth0 nud permanent"
+                "ip route replace {address} dev eth0; \
+                 ip neigh replace {address} lladdr {mac} dev eth0 nud permanent"
             ))?;
-            server.sh(&format!("ip route add local {address} dev lo"))?;
         }
-        client.inside(|| -> Result<()> {
+        Ok(())
+    }
+
+    /// The shim's rules.
+    fn load_client(&self) -> Result<()> {
+        self.ends().0.inside(|| -> Result<()> {
             let mut tables = Tables::start(Class::default(), &[])?;
             tables.attach(nix::net::if_::if_nametoindex("eth0")?, "eth0")?;
             Ok(tables.load_client()?)
-        })??;
-        server.inside(|| -> Result<()> {
+        })?
+    }
+
+    /// The addresses, and a member's gate.
+    fn load_member(&self, mode: Mode) -> Result<()> {
+        self.load_routes()?;
+        let server = self.ends().1;
+        for address in ANYCAST {
+            server.sh(&format!("ip route add local {address} dev lo"))?;
+        }
+        server.inside(move || -> Result<()> {
             let mut tables = Tables::start(Class::default(), &[])?;
-            tables.load_member(Mode::Rebind, true)?;
+            tables.load_member(mode, true)?;
             tables.set_own(&own()?)?;
             let served = ANYCAST.map(|address| Ok(address.parse::<IpAddr>()?.into()));
             let served = served.into_iter().collect::<Result<Vec<Prefix>>>()?;
             Ok(tables.lease(&served, Duration::from_secs(24 * 3600))?)
-        })??;
-        Ok(())
+        })?
     }
 
     fn ends(&self) -> (&Host, &Host) {

@@ -27,6 +27,9 @@ pub(crate) fn listen(server: &Host, at: SocketAddr) -> Result<TcpListener> {
     let listening = server.thread("listen", move || -> Result<TcpListener> {
         let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
+        if at.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
         socket.bind(&at.into())?;
         socket.listen(4_096)?;
         Ok(socket.into())

@@ -304,7 +304,10 @@ impl Kernel {
         };
         let routes = self.routes.take();
         failed.extend(routes.and_then(|routes| routes.stop(connections > 0).err()));
-        // The gate goes first: nothing is served while the rest is taken away.
+        // The gate goes after what is behind it, which would be anybody's to reach without one.
+        for prefix in std::mem::take(&mut self.held).into_keys() {
+            failed.extend(self.netlink.release(prefix).await.err().map(Failure::from));
+        }
         if connections > 0 {
             tracing::warn!(
                 connections,
@@ -314,9 +317,6 @@ impl Kernel {
         } else {
             // With an nft of its own: the session may be what failed.
             failed.extend(nft::clean().err().map(Failure::from));
-        }
-        for prefix in std::mem::take(&mut self.held).into_keys() {
-            failed.extend(self.netlink.release(prefix).await.err().map(Failure::from));
         }
         failed.extend(
             self.netlink

@@ -206,7 +206,8 @@ impl Host {
 
     /// Whether a segment begins a connection with an anycast address that this host has not asked for.
     //= docs/spec/tcp.md#the-member
-    //# A member MUST discard a SYN from an anycast address, and a SYN-ACK that it has not asked for.
+    //# A member MUST discard a SYN from an anycast address, and MUST NOT answer a SYN-ACK that it
+    //# has not asked for.
     fn is_unasked(&self, segment: &Segment) -> bool {
         let asked = segment.flags != Flags::SYN && self.has_connection(segment);
         let begins = segment.flags.has(Flags::SYN);

@@ -1,6 +1,6 @@
 //! TCP to a member from clients with hamp and without, served by programs as they come.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use testbed::harness::{Test, skip};
 use testbed::{Host, Lab, Process, wait};
 
@@ -161,9 +161,8 @@ fn every_client_connects_as_it_can_and_as_the_member_is_told() -> Result<()> {
         let addresses = "addresses = [\"198.18.0.1\", \"2001:2:0:1546::1\"]";
         let daemon = member(m, &format!("{addresses}\ntcp = \"{mode}\""))?;
         for (served, own) in SERVED.iter().zip(OWN) {
-            if mode != "plain" {
-                served_at(c, served, own)?;
-            }
+            let hamp = if mode == "plain" { served } else { own };
+            served_at(c, served, hamp)?;
             served_at(m, served, served)?;
             for stock in ["s", "far"] {
                 if mode == "rebind" {
@@ -181,7 +180,7 @@ fn every_client_connects_as_it_can_and_as_the_member_is_told() -> Result<()> {
 
 fn services_bound_to_anycast_addresses_share_a_port() -> Result<()> {
     let lab = link()?;
-    let (m, s) = (lab.host("m"), lab.host("s"));
+    let (m, c, s) = (lab.host("m"), lab.host("c"), lab.host("s"));
     let addresses = r#"addresses = ["198.18.0.1", "198.18.0.2", "198.18.0.3",
         "2001:2:0:1546::1", "2001:2:0:1546::2", "2001:2:0:1546::3"]"#;
     let _daemon = member(m, addresses)?;
@@ -193,7 +192,7 @@ fn services_bound_to_anycast_addresses_share_a_port() -> Result<()> {
         ],
     )?;
     for (number, own) in [("198.18.0.", OWN[0]), ("2001:2:0:1546::", OWN[1])] {
-        for host in [s, m] {
+        for host in [c, s, m] {
             for (last, says) in [("1", "one"), ("2", "two")] {
                 let to = format!("{number}{last}");
                 served_at(host, &to, &format!("{says} {to}"))?;
@@ -283,5 +282,20 @@ fn a_syn_is_answered_from_an_address_that_the_client_can_reach() -> Result<()> {
     //= type=test
     //# U SHOULD be an address in the subnet of the client, where the member has one, and otherwise one
     //# of the link that the SYN came by.
+    let counted = |what: &str| -> Result<u64> {
+        let status = report(m, &["status"])?;
+        let counter = &status["counters"]["kernel_packets"]["member"][what];
+        counter
+            .as_u64()
+            .with_context(|| format!("{what}: {status:#}"))
+    };
+    //= docs/spec/tcp.md#the-member
+    //= type=test
+    //# A member without a unicast address that the client can reach MUST serve the connection plain;
+    //# in mode rebind it MUST discard the SYN.
+    m.sh("ip -6 address flush dev eth0 scope global")?;
+    c.sh("ip -6 address flush dev eth0 scope global")?;
+    served_at(c, SERVED[1], SERVED[1])?;
+    ensure!(counted("plain")? > 0, "counted");
     Ok(())
 }

@@ -17,7 +17,14 @@ const LONG: Duration = Duration::from_secs(600);
 
 /// What the gate knows of the host at the link.
 pub(crate) fn own() -> Own {
-    let unicast = ["10.15.46.1/24", "fd15:46::1/64"].map(|own| {
+    let others = [
+        "10.15.46.7/32",
+        "10.15.0.9/16",
+        "fd15:46::7/128",
+        "fd15:46:1::9/47",
+    ];
+    let own = ["10.15.46.1/24", "fd15:46::1/64"].into_iter().chain(others);
+    let unicast = own.map(|own| {
         let subnet: Prefix = own.parse().unwrap();
         Unicast {
             interface: "eth0".to_owned(),
@@ -27,7 +34,7 @@ pub(crate) fn own() -> Own {
         }
     });
     Own {
-        unicast: unicast.to_vec(),
+        unicast: unicast.collect(),
         macs: vec![HOST],
     }
 }

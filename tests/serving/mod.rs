@@ -222,7 +222,8 @@ fn strangers(world: &mut dyn World) {
     }
     //= docs/spec/tcp.md#the-member
     //= type=test
-    //# A member MUST discard a SYN from an anycast address, and a SYN-ACK that it has not asked for.
+    //# A member MUST discard a SYN from an anycast address, and MUST NOT answer a SYN-ACK that it
+    //# has not asked for.
     for flags in [Flags::SYN, SYN_ACK] {
         for destination in [names.anycast, names.unicast] {
             let segment = Segment {

@@ -141,7 +141,7 @@ impl Kernel {
                 routes.links_changed();
             }
         }
-        self.follow_own(&links)?;
+        self.follow_own(&links);
         Ok(changes)
     }
 

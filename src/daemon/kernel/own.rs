@@ -52,13 +52,15 @@ impl Kernel {
         Ok(())
     }
 
-    /// What the kernel says of its links, for the gate.
-    pub(super) fn follow_own(&mut self, links: &[Link]) -> Result<(), Failure> {
+    /// What the kernel says of its links, for the gate; again with the next change of a link if it
+    /// cannot be told now.
+    pub(super) fn follow_own(&mut self, links: &[Link]) {
         self.own = own(links, &self.interfaces, &self.class);
-        if self.gate.loaded {
-            self.tables.set_own(&self.own)?;
+        if self.gate.loaded
+            && let Err(error) = self.tables.set_own(&self.own)
+        {
+            tracing::warn!(%error, "the gate does not know this host's addresses: TCP is served plain");
         }
-        Ok(())
     }
 }
 

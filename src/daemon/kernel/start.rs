@@ -76,6 +76,9 @@ impl Kernel {
         self.routes = Some(Routes::start(self.class.prefixes(), config.router())?);
         if self.client {
             self.enable_class();
+            self.tables.load_client()?;
+            sysctl::set(&mut self.dir, sysctl::TCP_MTU_PROBING, "2")
+                .map_err(|error| Failure::io("kernel setting", &error))?;
         }
         if config.member.is_some() {
             self.become_member()?;
@@ -83,11 +86,6 @@ impl Kernel {
             self.load_silence()?;
         }
         self.sweep_addresses(config).await?;
-        if self.client {
-            self.tables.load_client()?;
-            sysctl::set(&mut self.dir, sysctl::TCP_MTU_PROBING, "2")
-                .map_err(|error| Failure::io("kernel setting", &error))?;
-        }
         self.tables.settle();
         self.sweep = Some(now + RECOVERY.max(config.dead() * 2));
         Ok(())

@@ -30,12 +30,12 @@ pub const TABLE: &str = "inet hamp_member";
 /// Loads the gate, closed for every address of `class`; replaces an earlier one. `None`: this host
 /// serves nothing, and is silent about what it cannot forward.
 ///
-/// `silent`: no ICMP either for addresses of the class without a route. A router has routes for
-/// that, if it is to be so.
+/// `client`: this host is one too. `silent`: no ICMP either for addresses of the class without a
+/// route. A router has routes for that, if it is to be so.
 //= docs/spec/link.md#what-a-member-s-kernel-holds
 //# A packet to an anycast address that the host does not act for MUST be discarded silently: no
 //# reset, no ICMP.
-pub fn text(class: &Class, mode: Option<Mode>, silent: bool) -> String {
+pub fn text(class: &Class, mode: Option<Mode>, silent: bool, client: bool) -> String {
     let mut text = format!(
         "add table {TABLE}\n\
          delete table {TABLE}\n\
@@ -57,6 +57,9 @@ pub fn text(class: &Class, mode: Option<Mode>, silent: bool) -> String {
 		meta iifkind \"bridge\" ether daddr != @macs accept
 	}
 ";
+    if mode.is_some() {
+        text += tcp::DROPS;
+    }
     for f in BOTH {
         text += &closed(f, silent);
         if let Some(mode) = mode {
@@ -73,9 +76,16 @@ pub fn text(class: &Class, mode: Option<Mode>, silent: bool) -> String {
         let to_class = f.within("daddr", "class", class);
         format!("\t\t{to_class} goto {gate}{}\n", f.n)
     });
+    if mode.is_some() {
+        text += &each_family(|f| {
+            let from_class = f.within("saddr", "class", class);
+            let rest = "tcp flags & (syn|ack) == syn iifname != \"lo\" goto source";
+            format!("\t\t{from_class} {rest}\n")
+        });
+    }
     text += "\t}\n";
     if mode.is_some() {
-        text += &tcp::ends(class);
+        text += &tcp::ends(class, client);
     }
     text += "}\n";
     for family in BOTH {
@@ -108,12 +118,9 @@ const COUNTERS: [(&str, &str); 7] = [
     ),
     (
         "stray",
-        "our resets to segments of no connection at an anycast address: dropped",
+        "our resets to segments of no connection, to or from an anycast address: dropped",
     ),
-    (
-        "anycast_source",
-        "SYNs and SYN-ACKs from an anycast address: dropped",
-    ),
+    ("anycast_source", "SYNs from an anycast address: dropped"),
 ];
 
 fn each_family(text: impl Fn(&Family) -> String) -> String {

@@ -99,7 +99,7 @@ impl Tables {
     }
 
     /// Loads the member's gate, closed; it takes TCP as `mode` says, and is silent, if it is to be,
-    /// about addresses without a route.
+    /// about addresses without a route. After the shim of a host that is a client too.
     pub fn load_member(&mut self, mode: Mode, silent: bool) -> Result<(), Error> {
         self.load_gate(Some(mode), silent)
     }
@@ -111,7 +111,7 @@ impl Tables {
         }
         self.own = Own::default();
         self.serving = mode.is_some();
-        let text = member::text(&self.class, mode, silent);
+        let text = member::text(&self.class, mode, silent, self.client);
         self.nft.keep(Slot::Member, text)
     }
 
@@ -163,7 +163,9 @@ impl Tables {
     pub fn set_own(&mut self, own: &Own) -> Result<(), Error> {
         if self.own != *own {
             let texts = member::unicast::set(own, self.serving);
-            self.nft.keep_all(Slot::Own, texts.to_vec())?;
+            // Unknown until all of it is set.
+            self.own = Own::default();
+            self.nft.keep_all(Slot::Own, texts)?;
             self.own = own.clone();
         }
         Ok(())

@@ -1,8 +1,6 @@
 //! What the gate does with TCP to an address that is served now.
 //!
-//! The SYN is judged before connection tracking sees it, and what is delivered to this host itself
-//! where that is decided, after others' translation of addresses: a service behind a translated port
-//! is no socket of this host's.
+//! The SYN is judged before connection tracking sees it.
 //!
 //! A segment that belongs to no connection meets silence. Which of them do is TCP's to know (a
 //! listener takes the acknowledgement of a SYN cookie), so they are given to it, and its answer is
@@ -15,13 +13,30 @@ use super::each_family;
 use crate::addr::Class;
 use crate::proto::rebind::{REBINDS, member::Mode};
 
+/// A TCP header's flags.
+const FLAGS: &str = "@th,104,8";
+
 /// What becomes of one that it serves.
 //= docs/spec/tcp.md#the-member
 //# A member MUST treat a SYN that it rebinds as a SYN to its own unicast address, so that its
 //# SYN-ACK comes from U.
 pub(super) fn serving(f: &Family, mode: Mode, class: &Class) -> String {
     let (n, ip, address) = (f.n, f.ip, f.address);
-    let from_class = f.within("saddr", "class", class);
+    let sources = format!(
+        "{} iifname != \"lo\" goto source",
+        f.within("saddr", "class", class)
+    );
+    let stray = match mode {
+        Mode::Rebind => "iifname != \"lo\"".to_owned(),
+        // All segments of a connection but the first acknowledge something, or reset it.
+        Mode::Auto | Mode::Plain => format!("{FLAGS} & 0x14 == 0"),
+    };
+    // Most segments first.
+    let plain = match mode {
+        Mode::Rebind => String::new(),
+        Mode::Auto | Mode::Plain => format!("\t\t{FLAGS} & 0x12 == 0x10 accept\n"),
+    };
+    let code_point = if n == '4' { "@nh,8,6" } else { "@nh,4,6" };
     let mut text = format!(
         r#"
 	set active{n} {{ type {address}; flags interval; comment "what this host serves"; }}
@@ -39,7 +54,12 @@ pub(super) fn serving(f: &Family, mode: Mode, class: &Class) -> String {
 		goto closed{n}
 	}}
 	chain served{n} {{
-		tcp flags & (fin|syn|rst|ack) == syn goto syn{n}
+		meta l4proto tcp goto tcp{n}
+	}}
+	# The flags and the code point as bits: by name, each rule would look for the protocol again.
+	chain tcp{n} {{
+{plain}		{FLAGS} & 0x17 == 0x02 goto syn{n}
+		{stray} goto stray
 	}}
 	chain plain{n} {{
 		counter name plain accept
@@ -47,9 +67,10 @@ pub(super) fn serving(f: &Family, mode: Mode, class: &Class) -> String {
 "#
     );
     text += &match mode {
-        Mode::Plain => format!("\tchain syn{n} {{\n\t\tgoto plain{n}\n\t}}\n"),
+        Mode::Plain => format!("\tchain syn{n} {{\n\t\t{sources}\n\t\tgoto plain{n}\n\t}}\n"),
         Mode::Rebind => format!(
             r#"	chain syn{n} {{
+		{sources}
 		iifname "lo" {ip} dscp != {REBINDS} goto plain{n}
 		jump elsewhere
 		goto rebind{n}
@@ -60,7 +81,8 @@ pub(super) fn serving(f: &Family, mode: Mode, class: &Class) -> String {
         // began at A; sockets that are no full ones have no wildcard.
         Mode::Auto => format!(
             r#"	chain syn{n} {{
-		{ip} dscp != {REBINDS} goto plain{n}
+		{sources}
+		{code_point} != {REBINDS} goto plain{n}
 		jump elsewhere
 		socket wildcard vmap {{ 1 : goto rebind{n}, 0 : goto plain{n} }}
 		socket transparent {{ 0, 1 }} goto plain{n}
@@ -70,31 +92,10 @@ pub(super) fn serving(f: &Family, mode: Mode, class: &Class) -> String {
         ),
     };
     text += &rebinding(f, mode);
-    let stray = match mode {
-        Mode::Rebind => "iifname != \"lo\"",
-        //= docs/spec/tcp.md#the-member
-        //# A member MUST answer no segment to A that belongs to no connection, but a SYN.
-        Mode::Auto | Mode::Plain => "tcp flags & (rst|ack) == 0",
-    };
     //= docs/spec/tcp.md#the-member
-    //# A member MUST discard a SYN from an anycast address, and a SYN-ACK that it has not asked for.
+    //# A member MUST answer no segment to A that belongs to no connection, but a SYN.
     text += &format!(
-        r#"	chain to{n} {{
-		iifname != "lo" {from_class} tcp flags & syn == syn counter name anycast_source drop
-		tcp flags & (fin|syn|rst|ack) == syn accept
-		meta l4proto tcp {stray} counter name not_a_syn drop
-	}}
-	# Connections of this host's own may be to a plain member: the kernel has found their socket,
-	# and whose it is, on the way here. Listeners it looks for later.
-	chain from{n} {{
-		iifname "lo" accept
-		tcp flags & (syn|ack) == syn counter name anycast_source drop
-		tcp flags & syn == 0 accept
-		meta skuid >= 0 accept
-		meta l4proto tcp counter name anycast_source drop
-	}}
-	chain answer{n} {{
-		tcp flags & (fin|rst) == 0 accept
+        r#"	chain answer{n} {{
 		tcp flags & fin == fin update @ended{n} {{ {ip} daddr . tcp dport . {ip} saddr . tcp sport }}
 		tcp flags & (rst|ack) != rst accept
 		{ip} daddr . tcp dport . {ip} saddr . tcp sport @ended{n} accept
@@ -137,28 +138,46 @@ fn rebinding(f: &Family, mode: Mode) -> String {
     text + &format!("\t\t{none}\n\t}}\n")
 }
 
-/// Where local delivery is decided, and where answers leave.
-pub(super) fn ends(class: &Class) -> String {
-    let to = each_family(|f| format!("\t\t{} goto to{}\n", f.within("daddr", "class", class), f.n));
-    let from = |chain: &str| {
+/// What is the same in both families: what is dropped, and where answers leave. A client's shim
+/// judges SYN-ACKs from anycast addresses itself, and sends its resets on.
+pub(super) fn ends(class: &Class, client: bool) -> String {
+    let within = |side, chain: &str| {
         each_family(|f| {
             format!(
                 "\t\t{} goto {chain}{}\n",
-                f.within("saddr", "class", class),
+                f.within(side, "class", class),
                 f.n
             )
         })
     };
-    let (sources, answers) = (from("from"), from("answer"));
+    let mut answers = within("saddr", "answer");
+    if !client {
+        answers += &within("daddr", "answer");
+    }
     format!(
         "
-	# What is delivered to this host itself.
-	chain input {{
-		type filter hook input priority raw; policy accept;
-{to}{sources}\t}}
+	# The end of a connection, or an answer to what belongs to none.
+	chain ending {{
+{answers}\t}}
 	chain output {{
 		type filter hook output priority raw; policy accept;
-{answers}\t}}
+		tcp flags & (fin|rst) != 0 goto ending
+	}}
 "
     )
 }
+
+/// The chains that drop what is for this host, and nothing else.
+//= docs/spec/tcp.md#the-member
+//# A member MUST discard a SYN from an anycast address, and MUST NOT answer a SYN-ACK that it has not
+//# asked for.
+pub(super) const DROPS: &str = "
+	chain stray {
+		jump elsewhere
+		meta l4proto tcp counter name not_a_syn drop
+	}
+	chain source {
+		jump elsewhere
+		fib daddr type local counter name anycast_source drop
+	}
+";

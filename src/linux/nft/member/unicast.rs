@@ -33,56 +33,60 @@ pub struct Own {
     pub macs: Vec<[u8; 6]>,
 }
 
+/// Elements in one transaction at most: an ordinary user's is limited to a socket's buffer.
+const AT_ONCE: usize = 200;
+
 /// Transactions, one after another, that set `own` in the place of what is set; a host that serves
 /// nothing has no use for its unicast addresses. Between them SYNs find less, and are served plain.
-pub(in super::super) fn set(own: &Own, serving: bool) -> [String; 2] {
+pub(in super::super) fn set(own: &Own, serving: bool) -> Vec<String> {
     let mut out = format!("flush set {TABLE} macs\n");
     // Taking away and adding apart: nft 1.0.6 sees overlaps with what the same one takes away.
-    let mut into = String::new();
-    for mac in &own.macs {
+    let macs = own.macs.iter().map(|mac| {
         let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
-        into += &format!("add element {TABLE} macs {{ {mac} }}\n");
-    }
+        format!("add element {TABLE} macs {{ {mac} }}\n")
+    });
+    let mut into: Vec<String> = macs.collect();
     for f in BOTH.into_iter().filter(|_| serving) {
         for map in ["near", "unicast", "any"] {
             out += &format!("flush map {TABLE} {map}{}\n", f.n);
         }
-        into += &family(f, &own.unicast);
+        into.extend(family(f, &own.unicast));
     }
-    [out, into]
+    let into = into.chunks(AT_ONCE).map(<[String]>::concat);
+    std::iter::once(out).chain(into).collect()
 }
 
-fn family(f: &Family, unicast: &[Unicast]) -> String {
+/// The elements of one family.
+fn family(f: &Family, unicast: &[Unicast]) -> Vec<String> {
     let own: Vec<&Unicast> = unicast.iter().filter(|own| f.has(&own.subnet)).collect();
-    let mut text = String::new();
-    for (first, last, address) in ranges(&own) {
-        text += &format!(
-            "add element {TABLE} near{} {{ {first}-{last} : {address} }}\n",
-            f.n
-        );
-    }
+    let element =
+        |map: &str, element: String| format!("add element {TABLE} {map}{} {{ {element} }}\n", f.n);
+    let near = ranges(&own)
+        .into_iter()
+        .map(|(first, last, address)| element("near", format!("{first}-{last} : {address}")));
+    let mut elements: Vec<String> = near.collect();
     // A link-local address (RFC 3927) is good for its own subnet alone.
-    let far = own.iter().filter(|own| own.universal);
-    let far: Vec<_> = far.collect();
+    let far: Vec<_> = own.iter().filter(|own| own.universal).collect();
     for (at, link) in far.iter().enumerate() {
-        if far[..at]
+        let first = far[..at]
             .iter()
-            .all(|other| other.interface != link.interface)
-        {
-            let (name, address) = (&link.interface, link.address);
-            text += &format!(
-                "add element {TABLE} unicast{} {{ \"{name}\" : {address} }}\n",
-                f.n
-            );
+            .all(|other| other.interface != link.interface);
+        if first && is_plain(&link.interface) {
+            let own = format!("\"{}\" : {}", link.interface, link.address);
+            elements.push(element("unicast", own));
         }
     }
-    if let Some(any) = far.first() {
-        text += &format!(
-            "add element {TABLE} any{} {{ ipv{} : {} }}\n",
-            f.n, f.n, any.address
-        );
-    }
-    text
+    let any = far
+        .first()
+        .map(|own| format!("ipv{} : {}", f.n, own.address));
+    elements.extend(any.map(|any| element("any", any)));
+    elements
+}
+
+/// Whether nft takes an interface's name as it is: the kernel allows quotes and asterisks.
+fn is_plain(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-@:+".contains(c);
+    name.chars().all(plain)
 }
 
 /// The subnets as ranges that do not overlap: of two subnets the smaller one counts, of equal ones
