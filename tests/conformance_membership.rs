@@ -655,6 +655,71 @@ fn members_and_records_are_bounded() {
         .map(|(p, _)| p.to_string())
         .collect();
     assert_eq!(kept, ["198.18.0.0/32", "198.18.0.1/32", "198.18.0.2/32"]);
+    // What has changed since cannot be told from what is held: all of it is asked for.
+    while receiver.poll_transmit().is_some() {}
+    let state = host_state(1);
+    let mut delta = next(
+        template,
+        StatementKind::Delta { base: 0 },
+        vec![record("198.18.0.9/32")],
+    );
+    (delta.mac, delta.ipv4, delta.ipv6) = (state.mac, state.ipv4, state.ipv6);
+    (delta.counter, delta.generation) = (delta.counter + 1, delta.generation + 1);
+    let message = as_message(MemberId([1; 16]), delta).encode();
+    let frame = frame::message(state.mac, state.ipv4.unwrap().into(), &message);
+    let now = now + SECOND;
+    receiver.handle_frame(now, LINK, &frame, false);
+    receiver.handle_timeout(now);
+    let sent = core::iter::from_fn(|| receiver.poll_transmit());
+    //= docs/spec/membership.md#statement
+    //= type=test
+    //# A receiver that has not kept all records of a member MUST query it upon a delta.
+    assert!(
+        sent.map(|sent| sent.frame)
+            .any(|sent| asks(&sent, MemberId([1; 16])))
+    );
+}
+
+/// Whether a frame is a query to `member`.
+fn asks(frame: &[u8], member: MemberId) -> bool {
+    let Ok(Frame::Message { payload, .. }) = Frame::parse(frame) else {
+        return false;
+    };
+    matches!(Message::decode(payload), Ok(Message::Query { query, .. }) if query.target == member)
+}
+
+#[test]
+fn a_member_that_has_moved_and_whose_report_is_lost_is_asked() {
+    let mut net = pair();
+    let (id, _) = last_statement(&net);
+    let hello = Message::Hello {
+        member: id,
+        hello: Hello {
+            chain: [9; 8],
+            index: 9,
+            value: [9; 16],
+        },
+    };
+    let elsewhere = frame::message(
+        [2, 0, 0, 0, 0, 0xaa],
+        net.state(0).ipv4.unwrap().into(),
+        &hello.encode(),
+    );
+    net.set_link(0, false);
+    net.run_for(SECOND + SECOND / 2);
+    let since = net.now();
+    net.inject(&elsewhere);
+    net.run_for(SECOND / 2);
+    let asked = net.messages_since(since).into_iter();
+    //= docs/spec/membership.md#hello
+    //= type=test
+    //# A receiver that refuses a hello for its source MUST query the member if it does not know the
+    //# chain, and has not heard the member for a hello interval: it may have moved, and its report be
+    //# lost.
+    let mut queries = asked.filter(|(_, host, message)| {
+        *host == 1 && matches!(message, Message::Query { query, .. } if query.target == id)
+    });
+    assert!(queries.next().is_some());
 }
 
 #[test]

@@ -683,6 +683,33 @@ fn a_forwarder_without_a_route_leaves_the_answer_to_one_that_has_a_route() {
 }
 
 #[test]
+fn a_clients_entry_follows_the_router_that_announces() {
+    let mut sim = started("", &["r1", "r2", "b1"]);
+    sim.configure("a3", "[client]\n").unwrap();
+    sim.start("a3").unwrap();
+    join(&mut sim, "b1", V4, JoinOptions::default());
+    sim.run_for(2 * SECOND);
+    sim.resolve("a3", "eth0", ip(V4)).unwrap();
+    sim.run_for(SECOND);
+    let entry = |sim: &Sim| {
+        let (_, link) = sim.node("a3").unwrap().unwrap().links().next().unwrap();
+        link.neighbours().next().map(|(_, entry)| entry.member)
+    };
+    let id = |sim: &Sim, router: &str| {
+        let (_, link) = sim.node(router).unwrap().unwrap().links().next().unwrap();
+        Some(link.member().identity().id)
+    };
+    assert_eq!(entry(&sim), id(&sim, "r1"));
+    sim.carrier("r1", "eth1", false).unwrap();
+    sim.run_for(SECOND);
+    //= docs/spec/link.md#a-client-s-entries
+    //= type=test
+    //# A client that knows no member for the target MUST move its entry to another router that
+    //# announces the target.
+    assert_eq!(entry(&sim), id(&sim, "r2"));
+}
+
+#[test]
 fn an_address_that_moves_off_the_link_later_is_announced_then() {
     let mut sim = started("", &["r1", "r2", "a1", "b1"]);
     join(&mut sim, "a1", V4, JoinOptions::default());
