@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use testbed::harness::Test;
 use testbed::{Host, Lab, wait};
@@ -128,6 +129,28 @@ fn counted(client: &Host, what: &str) -> Result<u64> {
     Ok(listed.trim().parse()?)
 }
 
+/// In how many seconds what the shim notes in a map or set is forgotten, of keys like that.
+fn expiring(client: &Host, name: &str, of: impl Fn(&[Value]) -> bool) -> Result<Vec<u64>> {
+    let kind = if name.starts_with("owner") {
+        "map"
+    } else {
+        "set"
+    };
+    let listed = client.sh(&format!("nft -j list {kind} inet hamp_client {name}"))?;
+    let listed: Value = serde_json::from_str(&listed)?;
+    let entries = listed["nftables"].as_array().context("nft")?.iter();
+    let elements = entries.filter_map(|entry| entry[kind]["elem"].as_array());
+    let elements = elements.flatten().map(|element| {
+        let key = if kind == "map" { &element[0] } else { element };
+        &key["elem"]
+    });
+    let like = elements.filter(|key| {
+        let parts = key["val"]["concat"].as_array();
+        parts.is_some_and(|parts| of(parts))
+    });
+    Ok(like.filter_map(|key| key["expires"].as_u64()).collect())
+}
+
 fn thousands_to_one_address_cost_no_connect_to_another() -> Result<()> {
     let lab = pair()?;
     let (client, server) = (lab.host("c"), lab.host("m"));
@@ -153,7 +176,7 @@ fn thousands_to_one_address_cost_no_connect_to_another() -> Result<()> {
         let listed = report(client, &["connections"])?;
         let listed = listed["connections"].as_array().cloned();
         let listed = listed.context("connections")?.into_iter();
-        let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let mut told: Vec<_> = listed
             .map(|one| {
                 (
@@ -188,6 +211,14 @@ fn ten_thousand_connects_in_a_row_succeed_at_once() -> Result<()> {
             connect(client, &listener, at(to)?, 1_000)?;
         }
         ensure!(counted(client, "port_busy")? + counted(client, "full")? == 0);
+        // Both ends have said that they are done, so half a minute is enough.
+        let from = if one.contains(':') { "from6" } else { "from4" };
+        wait::until_ok("the last to be over", LIMIT, || {
+            let left = expiring(client, from, |_| true)?;
+            let longest = left.iter().max().copied().unwrap_or_default();
+            ensure!(longest <= 30, "{longest} s, one of {}", left.len());
+            Ok(())
+        })?;
     }
     Ok(())
 }
@@ -212,19 +243,7 @@ fn syns_without_an_answer_shut_nobody_out_for_long() -> Result<()> {
             anyhow::Ok(())
         })?;
         asked.join().map_err(|_| anyhow!("panicked"))??;
-        let table = client.sh(&format!("nft -j list map inet hamp_client {owner}"))?;
-        let table: serde_json::Value = serde_json::from_str(&table)?;
-        let listed = table["nftables"].as_array().context("nft")?.iter();
-        let elements = listed.filter_map(|entry| entry["map"]["elem"].as_array());
-        let expire: Vec<u64> = elements
-            .flatten()
-            .filter(|pair| {
-                pair[0]["elem"]["val"]["concat"]
-                    .as_array()
-                    .is_some_and(|key| key.last().is_some_and(|service| service == 9))
-            })
-            .filter_map(|pair| pair[0]["elem"]["expires"].as_u64())
-            .collect();
+        let expire = expiring(client, owner, |key| key.last().is_some_and(|to| to == 9))?;
         ensure!(expire.len() == 100, "{} are noted", expire.len());
         //= docs/spec/tcp.md#the-client
         //= type=test

@@ -33,9 +33,10 @@
 //! The maps outlive the daemon and its rules: a restart replaces the chains and keeps the maps,
 //! in one transaction, so established connections do not notice (`kept.rs`). A SYN without an answer is
 //! forgotten in seconds, each repetition counting anew. Entries of connections that are
-//! over are replaced when their ports are used again for the same A. The rest goes 15 minutes
-//! after our FIN or RST, or else after five days, as in the kernel's own connection tracking; sending
-//! renews the ones in use (one segment in 64). The maps are no larger than they are because the kernel
+//! over are replaced when their ports are used again for the same A, and go half a minute after a RST
+//! of ours or the second FIN (`fin_here`, `fin_there`). The rest goes 15 minutes after our FIN, or else
+//! after five days, as in the kernel's own connection tracking; sending renews the ones in use (one
+//! segment in 64). The maps are no larger than they are because the kernel
 //! makes room for all of a map at once, 1 MiB each, and looks through it every second. (What is deleted
 //! counts until then; a longer `gc-interval` would let a busy client run into the limit. The same
 //! ports for more than sixteen connections in that second are refused an entry, too.)
@@ -60,7 +61,11 @@ mod time {
     pub(super) const ASKED: &str = "15s";
     /// An owner outlasts what it is the owner of.
     pub(super) const OWNER_ASKED: &str = "16s";
-    /// After our FIN or RST.
+    /// Both ends are done: a last FIN may be repeated.
+    pub(super) const OVER: &str = "28s";
+    pub(super) const OWNER_OVER: &str = "30s";
+    pub(super) const FIN_OVER: &str = "25s";
+    /// After our FIN, while the other end goes on.
     pub(super) const ENDED: &str = "15m";
     pub(super) const OWNER_ENDED: &str = "16m";
     /// A connection without a segment.
@@ -186,7 +191,7 @@ impl<'a> Shim<'a> {
         } = self;
         let (wire, ask, offer) = (keys.wire_type, keys.ask_type, keys.offer_type);
         let four = format!("{address} . inet_service . {address} . inet_service");
-        let (long, owner) = (time::LONG, time::OWNER_LONG);
+        let (long, owner, end) = (time::LONG, time::OWNER_LONG, time::ENDED);
         let dynamic = "size 65536; flags dynamic,timeout;";
         let few = "size 16384; flags dynamic,timeout;";
         format!(
@@ -211,6 +216,14 @@ impl<'a> Shim<'a> {
 	set from{n} {{
 		type {four}; {dynamic} timeout {long};
 		comment "connection: member . service . my address . port";
+	}}
+	set fin_here{n} {{
+		typeof {wire}; {dynamic} timeout {end};
+		comment "our FIN has left: my address . port . service";
+	}}
+	set fin_there{n} {{
+		typeof {wire}; {dynamic} timeout {end};
+		comment "the other end's FIN has come: my address . port . service";
 	}}
 	map alias{n} {{
 		typeof {ask} : tcp urgptr; {few} timeout {long};

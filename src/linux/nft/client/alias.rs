@@ -31,6 +31,7 @@ impl Shim<'_> {
             ("_asked", time::ASKED),
             ("", time::LONG),
             ("_ended", time::ENDED),
+            ("_over", time::OVER),
         ]
         .map(|(name, lasts)| self.touch(name, lasts))
         .concat();
@@ -61,7 +62,7 @@ impl Shim<'_> {
 		goto another_asked{n}
 	}}
 	chain another_anew{n} {{
-		add @keep{n} {{ {offer} : {ip} daddr }} jump over{n}
+		add @keep{n} {{ {offer} : {ip} daddr }} jump reopen{n}
 		goto another_asked{n}
 	}}
 	chain another_asked{n} {{
@@ -72,6 +73,7 @@ impl Shim<'_> {
 	# Segments of such a connection; the port is the one on the wire already.
 	chain aliased{n} {{
 		tcp flags & (fin|rst) != 0 {wire} @peer{n} goto aliased_end{n}
+		{wire} @fin_there{n} {wire} @fin_here{n} goto aliased_done{n}
 		numgen inc mod 64 == 0 {wire} @peer{n} goto aliased_renew{n}
 		{ip} daddr set {wire} map @peer{n} accept
 		{offer} @offer{n} goto aliased_bind{n}
@@ -87,8 +89,14 @@ impl Shim<'_> {
 		goto renew_wire{n}
 	}}
 	chain aliased_end{n} {{
+		tcp flags & rst != 0 goto aliased_done{n}
+		{wire} @fin_there{n} goto aliased_done{n}
 		jump touch_ended{n}
 		goto end_wire{n}
+	}}
+	chain aliased_done{n} {{
+		jump touch_over{n}
+		goto done_wire{n}
 	}}
 {touches}"#,
         )

@@ -1,6 +1,6 @@
 //! What becomes of a segment that comes in.
 
-use super::Shim;
+use super::{Shim, time};
 
 impl Shim<'_> {
     //= docs/spec/tcp.md#the-client
@@ -12,6 +12,8 @@ impl Shim<'_> {
         let Self { n, ip, keys, .. } = self;
         let (wire, ends, offer, same) = (&keys.wire_in, &keys.ends, &keys.offer_in, &keys.same_in);
         let from_class = &self.from_class;
+        let flow = format!("{ip} daddr . tcp dport . {ip} saddr . tcp sport");
+        let (over, owner_over, fin_over) = (time::OVER, time::OWNER_OVER, time::FIN_OVER);
         let own_port = format!(
             "tcp dport {}-{} tcp dport set {wire} map @own{n}",
             self.seen.start(),
@@ -24,8 +26,31 @@ impl Shim<'_> {
 		{ends} @from{n} goto known{n}
 	}}
 	chain known{n} {{
+		tcp flags & fin != 0 goto fin{n}
+		goto deliver{n}
+	}}
+	chain deliver{n} {{
 		{ip} saddr set {wire} map @owner{n}
 		{own_port}
+		accept
+	}}
+	chain fin{n} {{
+		{wire} @own{n} goto fin_first{n} comment "alias{n} cannot be renewed from here"
+		{wire} @fin_here{n} goto fin_second{n}
+		goto fin_first{n}
+	}}
+	chain fin_first{n} {{
+		add @fin_there{n} {{ {wire} }}
+		goto deliver{n}
+	}}
+	chain fin_second{n} {{
+		update @fin_here{n} {{ {wire} timeout {fin_over} }}
+		update @fin_there{n} {{ {wire} timeout {fin_over} }}
+		update @peer{n} {{ {wire} timeout {over} : {ip} saddr }}
+		update @from{n} {{ {ends} timeout {over} }}
+		{ip} saddr set {wire} map @owner{n}
+		update @owner{n} {{ {wire} timeout {owner_over} : {ip} saddr }}
+		update @flow{n} {{ {flow} timeout {over} }}
 		accept
 	}}
 	chain control{n} {{
@@ -46,12 +71,12 @@ impl Shim<'_> {
 	}}
 	chain asked{n} {{
 		jump verified{n}
-		add @offer{n} {{ {offer} : {ip} saddr }} goto known{n}
+		add @offer{n} {{ {offer} : {ip} saddr }} goto deliver{n}
 		counter name full drop
 	}}
 	chain refused{n} {{
 		jump verified{n}
-		counter name refused goto known{n}
+		counter name refused goto deliver{n}
 	}}
 	# The port is noted for a connection: the kernel resets the SYN-ACK of anyone but its member.
 	chain late{n} {{

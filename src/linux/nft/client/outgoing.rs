@@ -15,7 +15,8 @@ impl Shim<'_> {
         let (offer, back) = (&keys.offer_out, &keys.ends_out);
         let (to_class, mark) = (&self.to_class, crate::proto::rebind::REBINDS);
         let (asked, ended) = (time::OWNER_ASKED, time::OWNER_ENDED);
-        let end = time::ENDED;
+        let (end, over) = (time::ENDED, time::OVER);
+        let (owner_over, fin_over) = (time::OWNER_OVER, time::FIN_OVER);
         format!(
             r#"
 	chain out{n} {{
@@ -34,6 +35,7 @@ impl Shim<'_> {
 		counter name not_a_syn drop
 	}}
 	chain renew{n} {{
+		{wire} @fin_here{n} {wire} @fin_there{n} {ip} daddr set {wire} map @peer{n} accept
 		update @flow{n} {{ {flow} }}
 		goto renew_wire{n}
 	}}
@@ -46,14 +48,31 @@ impl Shim<'_> {
 	}}
 	# Our end is done. What still comes takes minutes, and every segment in 64 of ours renews.
 	chain end{n} {{
+		tcp flags & rst != 0 goto done{n}
+		{wire} @fin_there{n} goto done{n}
 		update @flow{n} {{ {flow} timeout {end} }}
 		goto end_wire{n}
 	}}
 	chain end_wire{n} {{
+		add @fin_here{n} {{ {wire} }}
 		update @owner{n} {{ {wire} timeout {ended} : {ip} daddr }}
 		{ip} daddr set {wire} map @peer{n}
 		update @peer{n} {{ {wire} timeout {end} : {ip} daddr }}
 		update @from{n} {{ {back} timeout {end} }}
+		accept
+	}}
+	# Both ends are.
+	chain done{n} {{
+		update @flow{n} {{ {flow} timeout {over} }}
+		goto done_wire{n}
+	}}
+	chain done_wire{n} {{
+		update @fin_here{n} {{ {wire} timeout {fin_over} }}
+		update @fin_there{n} {{ {wire} timeout {fin_over} }}
+		update @owner{n} {{ {wire} timeout {owner_over} : {ip} daddr }}
+		{ip} daddr set {wire} map @peer{n}
+		update @peer{n} {{ {wire} timeout {over} : {ip} daddr }}
+		update @from{n} {{ {back} timeout {over} }}
 		accept
 	}}
 	# The answer of our TCP to a SYN-ACK. An ACK: from here on the member is the peer.
@@ -108,11 +127,13 @@ impl Shim<'_> {
 	chain anew{n} {{
 		delete @same{n} {{ {same} }}
 		delete @flow{n} {{ {flow} }}
-		jump over{n}
+		jump reopen{n}
 		update @owner{n} {{ {wire} timeout {asked} : {ip} daddr }}
 		accept
 	}}
-	chain over{n} {{
+	chain reopen{n} {{
+		delete @fin_here{n} {{ {wire} }}
+		delete @fin_there{n} {{ {wire} }}
 		{ip} daddr set {wire} map @peer{n}
 		delete @from{n} {{ {back} }}
 		delete @peer{n} {{ {wire} : {ip} daddr }}
