@@ -208,7 +208,7 @@ fn ten_thousand_connects_in_a_row_succeed_at_once() -> Result<()> {
         // In turn, so that both use the same ports again and again.
         for number in 0..10 {
             let to = if number % 2 == 0 { one } else { two };
-            connect(client, &listener, at(to)?, 1_000)?;
+            connect(client, &listener, at(to)?, 500)?;
         }
         ensure!(counted(client, "port_busy")? + counted(client, "full")? == 0);
         // Both ends have said that they are done, so half a minute is enough.
