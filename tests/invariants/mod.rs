@@ -17,6 +17,7 @@ use hamp::node::{Link, LinkId, Node};
 use hamp::proto::Timing;
 use hamp::proto::election::Family;
 use hamp::proto::member::{DRAIN, REPORT_INTERVAL};
+use hamp::proto::pin;
 use hamp::time::{Duration, Instant};
 use hamp::wire::MemberId;
 
@@ -357,7 +358,12 @@ impl Watch {
             let meant_for = self.means.entry(pair).or_insert(fresh).note(now, means);
             let Bounds { present, absent } = self.bounds;
             let (who, whom) = (viewer.number, member.number);
-            if serves && lacks && for_long.min(quiet) > present {
+            // In enforce mode a router asks for a member's addresses before it has a route there.
+            let proof = match self.strict && sees {
+                true => pin::ANSWER_TIME * (u32::from(pin::MAX_ASKED) + 1),
+                false => Duration::ZERO,
+            };
+            if serves && lacks && for_long.min(quiet) > present + proof {
                 return Err(format!(
                     "I1: {who} (view {sees}, table {holds:?}) does not know that {whom} serves {prefix}, after {for_long:?}"
                 ));
