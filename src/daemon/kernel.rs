@@ -5,11 +5,14 @@
 //! reachability. All are renewed from here, and only as long as the node says so. What is needed and
 //! cannot be had at the start is an error with its remedy; later a failure is told and tried again,
 //! and what others take away is [found](verify) and put back.
+//! What cannot be had of one [family, setting or link](partial) takes nothing else along.
 
 mod around;
 mod class;
+mod given_up;
 mod links;
 mod own;
+mod partial;
 pub mod remote;
 pub mod routes;
 mod serving;
@@ -97,6 +100,9 @@ pub struct Kernel {
     strays: BTreeSet<Trouble>,
     /// The addresses around this host.
     seen: around::Seen,
+    given_up: given_up::GivenUp,
+    /// What could not be had.
+    partial: partial::Partial,
     /// When to sweep what a predecessor left and nobody confirmed.
     sweep: Option<Instant>,
     /// What others took away.
@@ -198,9 +204,7 @@ impl Kernel {
             self.load_member_gate()?;
             self.member = true;
             let names: Vec<String> = self.links.values().map(|link| link.name.clone()).collect();
-            names
-                .iter()
-                .try_for_each(|name| self.settle_member_link(name))?;
+            names.iter().for_each(|name| self.settle_member_link(name));
             self.enable_class();
         }
         Ok(())
@@ -209,6 +213,7 @@ impl Kernel {
     /// Renews what does not hang on the node's hellos, and sweeps once the recovery is over.
     pub async fn renew(&mut self, now: Instant) -> Result<(), Failure> {
         self.tell_strays(now);
+        self.tell_given_up(now);
         self.verify(now).await;
         if self.client {
             for attached in self.links.values() {
@@ -220,13 +225,14 @@ impl Kernel {
         }
         // A share each time: with thousands of them the node's hellos must not wait for all.
         let share = self.held.len() / 3 + 1;
-        let due = self
-            .held
-            .iter_mut()
-            .filter(|(_, held)| now.saturating_duration_since(held.renewed) >= HELD / 3);
-        for (prefix, held) in due.take(share) {
-            self.netlink.hold(*prefix, HELD).await?;
-            held.renewed = now;
+        let held = self.held.iter();
+        let due = held.filter(|(_, held)| now.saturating_duration_since(held.renewed) >= HELD / 3);
+        let due: Vec<Prefix> = due.map(|(prefix, _)| *prefix).take(share).collect();
+        for prefix in due {
+            let renewed = self.hold_one(now, prefix).await;
+            if let Some(held) = self.held.get_mut(&prefix) {
+                held.renewed = renewed;
+            }
         }
         if self.sweep.is_some_and(|at| at <= now) {
             self.sweep = None;

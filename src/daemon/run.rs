@@ -276,6 +276,9 @@ impl Daemon {
             if self.renew_at <= woke {
                 self.renew_at = woke + RENEW;
                 self.keep_time(woke);
+                if self.kernel.is_to_relink(woke) {
+                    self.follow_links().await?;
+                }
                 self.look_around(woke, false).await;
                 let renewed = self.kernel.renew(woke).await;
                 retried("not renewed", renewed);
@@ -350,7 +353,11 @@ impl Daemon {
     }
 
     async fn follow_links(&mut self) -> Result<(), Failure> {
-        for (link, state) in self.kernel.relink().await? {
+        let changes = self.kernel.relink().await?;
+        if let Some(class) = self.kernel.other_class() {
+            self.node.set_class(clock::now(), class);
+        }
+        for (link, state) in changes {
             match &state {
                 Some(state) => tracing::info!(
                     link = self.kernel.name(link),

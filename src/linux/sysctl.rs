@@ -36,6 +36,14 @@ pub const FORWARDING: [(&str, &str); 2] = [
     ("ipv6", "net/ipv6/conf/all/forwarding"),
 ];
 
+/// Whether lo does without IPv6, so that no address of it can be held there.
+pub const LO_DISABLE_IPV6: &str = "net/ipv6/conf/lo/disable_ipv6";
+
+/// Whether the kernel does IPv6 at all.
+pub fn has_ipv6() -> bool {
+    Path::new(ROOT).join("net/ipv6").exists()
+}
+
 /// Whether a setting that is a switch is on; one that does not exist is off.
 pub fn is_on(path: &str) -> bool {
     read(&file(path)).is_ok_and(|value| value != "0")

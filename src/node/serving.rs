@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Node, Reason, Trouble, TroubleKind};
-use crate::addr::Prefix;
+use crate::addr::{Class, Prefix};
 use crate::proto::trust::Mode;
 use crate::time::Instant;
 use crate::wire::Scope;
@@ -78,6 +78,16 @@ impl Node {
         Ok(())
     }
 
+    /// Other addresses are anycast from now on. What was joined outside of them is served again when
+    /// they come back; who serves anything outside of them is asked anew.
+    pub fn set_class(&mut self, now: Instant, class: Class) {
+        let links = self.links.values_mut();
+        links.for_each(|link| link.set_class(&class));
+        self.config.class = class;
+        self.settle_serving(now);
+        self.handle_timeout(now);
+    }
+
     /// Stops serving `prefix`: at once where nobody else serves it, else when another member has
     /// taken over. [`Event::Withdraw`] tells when that is done on each link.
     ///
@@ -122,7 +132,10 @@ impl Node {
         let strict = self.config.trust == Mode::Enforce;
         //= docs/spec/trust.md#roles
         //# A member in enforce mode MUST serve nothing that others skip for its certificate.
-        let kept = |prefix: &&Prefix| !strict || !excess.iter().any(|(out, _)| out == *prefix);
+        let kept = |prefix: &&Prefix| {
+            let certified = !strict || !excess.iter().any(|(out, _)| out == *prefix);
+            certified && self.config.class.covers(prefix)
+        };
         let served: BTreeSet<Prefix> = self.joined.keys().filter(kept).copied().collect();
         let routes = self.config.router.is_some();
         let credentials = self.config.credentials.as_ref();

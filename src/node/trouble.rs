@@ -65,6 +65,14 @@ pub enum TroubleKind {
     RulesTaken,
     /// The packet filter does not take the tables.
     RulesMissing,
+    /// IPv6 is off where its anycast addresses are held.
+    Ipv6Off,
+    /// An anycast address could not be put on lo.
+    NotHeld,
+    /// An interface cannot be used as it is.
+    LinkNotOpened,
+    /// An interface is neither Ethernet nor point-to-point.
+    NoLink,
 }
 
 impl TroubleKind {
@@ -92,6 +100,10 @@ impl TroubleKind {
             Self::SettingsChanged => "settings_changed",
             Self::RulesTaken => "rules_taken",
             Self::RulesMissing => "rules_missing",
+            Self::Ipv6Off => "ipv6_off",
+            Self::NotHeld => "not_held",
+            Self::LinkNotOpened => "link_not_opened",
+            Self::NoLink => "no_link",
         }
     }
 
@@ -114,6 +126,10 @@ impl TroubleKind {
                 "another tool has put an anycast address on an interface of this host, which may use it as \
                  the source of its own packets"
             }
+            Self::Ipv6Off => "IPv6 is switched off on lo: its anycast addresses are not served",
+            Self::NotHeld => "an anycast address cannot be put on lo",
+            Self::LinkNotOpened => "an interface cannot be opened",
+            Self::NoLink => "an interface is neither an Ethernet nor a point-to-point link",
             Self::OwnInClass => {
                 "the class holds this host's own address, which is given up: no anycast address here"
             }
@@ -160,6 +176,12 @@ impl TroubleKind {
                 "take it off there (ip address del), and out of that tool's configuration (keepalived, \
                  NetworkManager, systemd-networkd, docker); hamp puts the addresses that it serves on lo"
             }
+            Self::Ipv6Off => {
+                "sysctl -w net.ipv6.conf.lo.disable_ipv6=0, or serve IPv4 alone; it is served again then"
+            }
+            Self::NotHeld => "it is tried again; the debug log says why",
+            Self::LinkNotOpened => "the log says why; it is tried again every 5 s",
+            Self::NoLink => "take it out of node.interfaces",
             Self::OwnInClass | Self::GatewayInClass | Self::SubnetInClass => {
                 "carve the class out so that no host has an address of it (class.ipv4, class.ipv6), or \
                  give the host another address"

@@ -9,6 +9,7 @@ mod forwarder;
 mod identity;
 mod many_connections;
 mod not_for_us;
+mod one_fails;
 mod operator;
 mod overlap;
 mod plain_tcp;
@@ -25,13 +26,14 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     testbed::init();
     let all = [
-        address_kinds::TESTS,     //
-        client_routes::TESTS,     //
-        forwarder::TESTS,         //
-        identity::TESTS,          //
-        many_connections::TESTS,  //
-        not_for_us::TESTS,        //
-        operator::TESTS,          //
+        address_kinds::TESTS,    //
+        client_routes::TESTS,    //
+        forwarder::TESTS,        //
+        identity::TESTS,         //
+        many_connections::TESTS, //
+        not_for_us::TESTS,       //
+        operator::TESTS,         //
+        one_fails::TESTS,
         overlap::TESTS,           //
         plain_tcp::TESTS,         //
         refused::TESTS,           //

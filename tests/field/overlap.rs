@@ -2,9 +2,10 @@
 //! it comes to be so later, so that no host is cut off.
 
 use anyhow::{Result, ensure};
-use testbed::{Host, Lab, Topology};
+use testbed::{Host, Lab, Topology, wait};
 
-use crate::common::{configure, start};
+use crate::common::{LIMIT, configure, report, start};
+use crate::support::pings;
 
 pub(crate) const TESTS: &[testbed::harness::Test] = &[
     (
@@ -14,6 +15,10 @@ pub(crate) const TESTS: &[testbed::harness::Test] = &[
     (
         "overlap::a_class_that_is_carved_out_is_taken",
         a_class_that_is_carved_out_is_taken,
+    ),
+    (
+        "overlap::what_comes_to_be_in_use_is_given_up_until_it_is_not",
+        what_comes_to_be_in_use_is_given_up_until_it_is_not,
     ),
 ];
 
@@ -27,7 +32,9 @@ fn lab() -> Result<Lab> {
             .link("sw", &["10.15.46.1/24", "fd15:46::1/64"])
             .link("other", &["10.77.0.1/24", "fd00:77::1/64"])
             .host("two")
-            .link("sw", &["10.15.46.2/24", "fd15:46::2/64"]),
+            .link("sw", &["10.15.46.2/24", "fd15:46::2/64"])
+            .host("three")
+            .link("sw", &["10.15.46.3/24", "fd15:46::3/64"]),
     )?;
     lab.host("one").sh(
         "ip link add docker0 type bridge && ip addr add 172.17.0.1/16 dev docker0 && \
@@ -146,6 +153,74 @@ fn a_class_that_is_carved_out_is_taken() -> Result<()> {
     let daemon = start(one)?;
     ensure!(
         !one.read(daemon.log())?.contains("WARN"),
+        "{}",
+        one.read(daemon.log())?
+    );
+    Ok(())
+}
+
+//= docs/spec/membership.md#the-class
+//= type=test
+//# An address of the class that comes to be one of those while a node runs MUST be treated as none
+//# of the class, for as long as it is.
+fn what_comes_to_be_in_use_is_given_up_until_it_is_not() -> Result<()> {
+    let lab = lab()?;
+    let (one, two) = (lab.host("one"), lab.host("two"));
+    one.sh("ip route del default; ip -6 route del default")?;
+    lab.host("three")
+        .sh("ip addr add 10.15.46.66/24 dev eth0; ip addr add fd15:46::1:66/64 dev eth0 nodad")?;
+    configure(
+        one,
+        "[class]\nipv4 = [\"10.15.46.64/28\"]\nipv6 = [\"fd15:46::1:0/112\"]\n\
+         [member]\naddresses = [\"10.15.46.65\", \"10.15.46.72/29\", \"fd15:46::1:65\"]\n[client]\n",
+    )?;
+    let daemon = start(one)?;
+    let serves = |address: &str, wanted: bool| {
+        wait::until_ok(&format!("{address} is served: {wanted}"), LIMIT, || {
+            let status = report(one, &["status"])?;
+            let got = pings(two, address, 1)? == 1;
+            ensure!(got == wanted, "{got}: {}", status["troubles"]);
+            Ok(())
+        })
+    };
+    serves("10.15.46.65", true)?;
+    serves("10.15.46.73", true)?;
+    serves("fd15:46::1:65", true)?;
+    // Addresses of its own, as of a renewed lease, and gateways.
+    one.sh(
+        "ip addr add 10.15.46.74/24 dev eth0; ip addr add fd15:46::1:74/64 dev eth0 nodad; \
+         ip route add default via 10.15.46.66; ip -6 route add default via fd15:46::1:66",
+    )?;
+    serves("10.15.46.74", true)?;
+    serves("fd15:46::1:74", true)?;
+    for gateway in ["10.15.46.66", "fd15:46::1:66"] {
+        wait::until_ok("the gateway is reached", LIMIT, || {
+            ensure!(pings(one, gateway, 1)? == 1, "{}", one.read(daemon.log())?);
+            Ok(())
+        })?;
+    }
+    serves("10.15.46.65", true)?;
+    serves("10.15.46.73", false)?;
+    serves("fd15:46::1:65", true)?;
+    let told = report(one, &["status"])?["troubles"].to_string();
+    for part in [
+        "10.15.46.74",
+        "fd15:46::1:74",
+        "10.15.46.66",
+        "fd15:46::1:66",
+        "own_in_class",
+    ] {
+        ensure!(told.contains(part), "no {part} in {told}");
+    }
+    one.sh(
+        "ip addr del 10.15.46.74/24 dev eth0; ip addr del fd15:46::1:74/64 dev eth0; \
+         ip route del default; ip -6 route del default",
+    )?;
+    serves("10.15.46.73", true)?;
+    let told = report(one, &["status"])?["troubles"].to_string();
+    ensure!(!told.contains("own_in_class"), "{told}");
+    ensure!(
+        daemon.terminate(LIMIT)?.success(),
         "{}",
         one.read(daemon.log())?
     );

@@ -19,7 +19,7 @@ const MANY: usize = 10_000;
 /// What was last seen, and when.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    around: Around,
+    pub(super) around: Around,
     again: Option<Instant>,
 }
 
@@ -45,6 +45,9 @@ impl Kernel {
         self.seen.again = Some(now + pause);
         let news = self.seen.around != around;
         self.seen.around = around;
+        if news {
+            self.relink_soon(now);
+        }
         news
     }
 

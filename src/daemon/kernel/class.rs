@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::Kernel;
-use crate::addr::Prefix;
+use crate::addr::{Class, Prefix};
 use crate::linux::fib::class::{ISOLATED, Place, SERVED, Way};
 use crate::node::{Link, LinkId};
 use crate::wire::MemberId;
@@ -123,6 +123,27 @@ impl Kernel {
             self.settle_prefix(id, prefix);
         }
         self.settle_whole(id);
+    }
+
+    /// The class is another: the routes of all of it are, too.
+    pub(super) fn resettle_class(&mut self, before: &Class) {
+        if let Some(routes) = &self.routes {
+            let router = self.router.as_ref();
+            let discard = router.is_some_and(|router| router.discard);
+            routes.set_class(self.class.prefixes(), discard);
+        }
+        for id in self.links.keys().copied().collect::<Vec<_>>() {
+            let whole = |place: &&Place| before.prefixes().contains(&place.prefix);
+            let wanted = self.links.get(&id).map(|attached| &attached.class.wanted);
+            let old: Vec<Place> = wanted
+                .into_iter()
+                .flat_map(|wanted| wanted.keys().filter(whole).copied())
+                .collect();
+            for place in old {
+                self.want(id, place, None);
+            }
+            self.settle_class(id);
+        }
     }
 
     /// Takes away what leads through a link that is gone.

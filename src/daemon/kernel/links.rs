@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::class::OnLink;
-use super::{Frame, HIDDEN, Held, Kernel};
+use super::{Frame, Held, Kernel};
 use crate::addr::{Class, Prefix};
 use crate::daemon::{Failure, exit};
 use crate::linux::groups::Groups;
@@ -57,6 +57,7 @@ impl Kernel {
         if links.iter().any(|link| link.loopback && !link.up) {
             self.raise_loopback().await?;
         }
+        self.give_up(&links)?;
         self.find_strays(&links);
         let unnumbered = unnumbered(&links, &self.class);
         let wanted: Vec<&Link> = links
@@ -91,30 +92,8 @@ impl Kernel {
         }
         for link in wanted {
             let id = LinkId(link.index);
-            let Some(layer) = layer(link) else {
-                let message = format!(
-                    "interface {} is neither an Ethernet nor a point-to-point link",
-                    link.name
-                );
-                return Err(Failure::new(exit::CONFIG, message));
-            };
-            if !self.links.contains_key(&id) {
-                // Gone again between the two questions: the kernel tells us.
-                let Some(attached) = attach(link, layer, self.frames.clone())? else {
-                    continue;
-                };
-                self.tables.attach(link.index, &link.name)?;
-                if self.member {
-                    self.settle_member_link(&link.name)?;
-                }
-                if self.stands_in(&link.name) {
-                    self.settle_router_link(&link.name)?;
-                }
-                if self.client {
-                    self.tables.lease_hiding(&link.name, HIDDEN)?;
-                    self.tables.end_entries(link.index, &link.name)?;
-                }
-                self.links.insert(id, attached);
+            if !self.open(link)? {
+                continue;
             }
             let state = self.state_of(link, unnumbered);
             let subnets = self.subnets_of(link);
@@ -142,6 +121,7 @@ impl Kernel {
             }
         }
         self.follow_own(&links);
+        self.looked(&links)?;
         Ok(changes)
     }
 
@@ -190,7 +170,9 @@ impl Kernel {
                 _ => [0; 6],
             },
             ipv4: ipv4.or(unnumbered),
-            ipv6: link.ipv6(stated.and_then(|state| state.ipv6), unicast),
+            ipv6: link
+                .ipv6(stated.and_then(|state| state.ipv6), unicast)
+                .filter(|_| self.holds_ipv6()),
             mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
         };
         let usable = link.up && (state.ipv4.is_some() || state.ipv6.is_some());
@@ -205,11 +187,10 @@ impl Kernel {
     }
 
     /// A member must not ask by ARP *from* an anycast address: its neighbours would learn it.
-    pub(super) fn settle_member_link(&mut self, name: &str) -> Result<(), Failure> {
+    pub(super) fn settle_member_link(&mut self, name: &str) {
         //= docs/spec/link.md#what-a-member-s-kernel-holds
         //# A member's kernel MUST NOT use the address as the source of its own ARP requests.
-        let set = sysctl::set(&mut self.dir, &sysctl::arp_announce(name), "2");
-        set.map_err(|error| Failure::io("kernel setting", &error))
+        self.setting(&sysctl::arp_announce(name), "2");
     }
 }
 
@@ -220,7 +201,7 @@ fn unnumbered(links: &[Link], class: &Class) -> Option<Ipv4Addr> {
 }
 
 /// How the packets of an interface are wrapped; `None`: in a way that hamp does not speak.
-fn layer(link: &Link) -> Option<Layer> {
+pub(super) fn layer(link: &Link) -> Option<Layer> {
     if link.ethernet {
         Some(Layer::Ethernet)
     } else {
@@ -229,7 +210,7 @@ fn layer(link: &Link) -> Option<Layer> {
 }
 
 /// Opens everything that a link needs; `None`: it is gone already.
-fn attach(
+pub(super) fn attach(
     link: &Link,
     layer: Layer,
     frames: mpsc::Sender<Frame>,

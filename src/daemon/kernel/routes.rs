@@ -109,12 +109,10 @@ impl Kernel {
 
     /// A router that answers for members elsewhere must not tell the askers of a better way: they
     /// would keep to it when it has become a worse one.
-    pub(super) fn settle_router_link(&mut self, name: &str) -> Result<(), Failure> {
+    pub(super) fn settle_router_link(&mut self, name: &str) {
         for name in ["all", name] {
-            let set = sysctl::set(&mut self.dir, &sysctl::send_redirects(name), "0");
-            set.map_err(|error| Failure::io("kernel setting", &error))?;
+            self.setting(&sysctl::send_redirects(name), "0");
         }
-        Ok(())
     }
 }
 
@@ -188,6 +186,11 @@ impl Routes {
     /// Has the class looked up in its own tables, on a router for this host's own packets alone.
     pub fn enable_class(&self, router: bool) {
         self.tell(|inbox| inbox.enable = Some(router));
+    }
+
+    /// Other prefixes are the class from now on; a router may discard what no member takes.
+    pub fn set_class(&self, class: &[Prefix], discard: bool) {
+        self.tell(|inbox| inbox.other = Some((class.to_vec(), discard)));
     }
 
     /// Wants a route of the class (or none) with the next [`Routes::commit`].

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{HELD, Kernel};
+use super::Kernel;
 use crate::addr::{Prefix, is_host};
 use crate::daemon::Failure;
 use crate::linux::sysctl;
@@ -43,11 +43,10 @@ impl Kernel {
                 held.wanted = true;
                 continue;
             }
-            self.netlink.hold(*prefix, HELD).await?;
             let held = Held {
                 links: BTreeSet::new(),
                 wanted: true,
-                renewed: now,
+                renewed: self.hold_one(now, *prefix).await,
             };
             self.held.insert(*prefix, held);
         }
@@ -58,8 +57,9 @@ impl Kernel {
     pub(super) async fn raise_loopback(&mut self) -> Result<(), Failure> {
         tracing::warn!("lo was down: brought up, it holds the anycast addresses");
         self.netlink.loopback_up().await?;
-        for prefix in self.held.keys() {
-            self.netlink.hold(*prefix, HELD).await?;
+        let now = crate::daemon::clock::now();
+        for prefix in self.held.keys().copied().collect::<Vec<_>>() {
+            self.hold_one(now, prefix).await;
         }
         Ok(())
     }

@@ -55,6 +55,8 @@ impl Kernel {
             troubles: Troubles::default(),
             strays: BTreeSet::new(),
             seen: super::around::Seen::default(),
+            given_up: super::given_up::GivenUp::default(),
+            partial: super::partial::Partial::default(),
             sweep: None,
             watch: Watch::default(),
         })
@@ -77,8 +79,7 @@ impl Kernel {
         if self.client {
             self.enable_class();
             self.tables.load_client()?;
-            sysctl::set(&mut self.dir, sysctl::TCP_MTU_PROBING, "2")
-                .map_err(|error| Failure::io("kernel setting", &error))?;
+            self.setting(sysctl::TCP_MTU_PROBING, "2");
         }
         if config.member.is_some() {
             self.become_member()?;

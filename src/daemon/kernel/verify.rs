@@ -115,10 +115,14 @@ impl Kernel {
     }
 
     async fn compare(&mut self, now: Instant, began: Instant, seen: &Seen) {
-        let lost = self
-            .held
-            .iter()
-            .filter(|(prefix, held)| held.renewed < began && !seen.held.contains(*prefix));
+        // What cannot be held, or is given up, is nobody's loss.
+        let holds = |prefix: &Prefix| {
+            self.class.covers(prefix) && (self.holds_ipv6() || matches!(prefix, Prefix::V4(_)))
+        };
+        let lost = self.held.iter().filter(|(prefix, held)| {
+            let there = held.renewed >= began || seen.held.contains(*prefix);
+            !there && holds(prefix)
+        });
         let lost: Vec<Prefix> = lost.map(|(prefix, _)| *prefix).collect();
         for prefix in &lost {
             match self.netlink.hold(*prefix, super::HELD).await {

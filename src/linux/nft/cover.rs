@@ -42,7 +42,7 @@ impl Cover {
 
     /// The elements of the kernel's set. In the order of prefixes one comes before all that lie
     /// in it.
-    fn outermost(&self) -> BTreeSet<Prefix> {
+    pub(super) fn outermost(&self) -> BTreeSet<Prefix> {
         let mut last: Option<Prefix> = None;
         let outer = self.prefixes.iter().filter(|prefix| {
             let inside = last.is_some_and(|last| last.contains(*prefix));

@@ -93,6 +93,21 @@ impl Tables {
         self.nft.losses()
     }
 
+    /// Other addresses are anycast from now on; the gate and the shim are to be loaded again.
+    pub fn set_class(&mut self, class: Class) -> Result<(), Error> {
+        self.class = class;
+        let hidden = cover::Change {
+            out: Vec::new(),
+            into: self.hidden.outermost().into_iter().collect(),
+        };
+        let (first, _) = hidden.into.split_at(hidden.into.len().min(AT_ONCE));
+        self.nft.keep(Slot::Links, link::text(&self.class, first))?;
+        self.nft
+            .instead(Slot::Links, vec![link::text(&self.class, &[])]);
+        self.nft
+            .elements(Slot::Hidden, &hidden, link::hide, link::show)
+    }
+
     /// Loads the gate of a host that serves nothing: it is silent about addresses without a route.
     pub fn load_silence(&mut self) -> Result<(), Error> {
         self.load_gate(None, true)

@@ -260,6 +260,19 @@ impl Link {
         }
     }
 
+    /// Other addresses are anycast from now on.
+    pub(super) fn set_class(&mut self, class: &Class) {
+        self.class = class.clone();
+        self.view.set_class(class.clone());
+        // Entries may lead where none should, and records be inside now that were outside.
+        self.clear_neighbours();
+        let outside =
+            |record: crate::wire::Record| record.prefix().is_some_and(|p| !class.covers(&p));
+        self.forget(|peer| peer.records().iter().any(outside));
+        self.view.ask(MemberId::EVERYBODY);
+        self.stale = true;
+    }
+
     /// Whether only what somebody vouches for counts.
     fn strict(&self) -> bool {
         self.mode == Mode::Enforce

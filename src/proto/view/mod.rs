@@ -137,6 +137,11 @@ impl View {
         self.questions.clear();
     }
 
+    /// Records of these prefixes count from now on.
+    pub fn set_class(&mut self, class: Class) {
+        self.class = class;
+    }
+
     /// Plans a question to `target` for all it has to say.
     pub fn ask(&mut self, target: MemberId) {
         self.questions.plan(target, false);

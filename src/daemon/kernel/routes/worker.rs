@@ -54,6 +54,8 @@ pub(super) struct Inbox {
     pub(super) class: BTreeMap<Place, Option<Way>>,
     /// Have the class looked up in its tables, as a router or not.
     pub(super) enable: Option<bool>,
+    /// The class is another, and whether a router discards what no member takes.
+    pub(super) other: Option<(Vec<Prefix>, bool)>,
     /// A link has changed.
     pub(super) links: bool,
     /// Something of ours may have been changed by others.
@@ -70,6 +72,7 @@ impl Inbox {
             wishes,
             class,
             enable,
+            other,
             links,
             look,
             sweep,
@@ -80,6 +83,7 @@ impl Inbox {
         wishes.is_empty()
             && class.is_empty()
             && enable.is_none()
+            && other.is_none()
             && stop.is_none()
             && !signs.into_iter().any(|sign| *sign)
     }
@@ -136,6 +140,10 @@ impl Worker {
             }
             for (place, way) in inbox.class {
                 self.class.set(place, way);
+            }
+            if let Some((class, discards)) = inbox.other {
+                let discard = if discards { &class[..] } else { &[] };
+                self.fib.set_discard(discard.iter().copied());
             }
             if let Some(router) = inbox.enable {
                 self.class.enable(router);
