@@ -123,21 +123,20 @@ until_true() {
 
 # ask HOST ADDRESS: who answers over HTTP; nothing if nobody does.
 ask() { on "$1" curl --silent --max-time 1 "http://$2/" || true; }
-# dns HOST ADDRESS: who answers one UDP datagram. A host without hamp cannot speak TCP to an anycast
-# address: its kernel refuses the answer from the member's own address.
+# dns HOST ADDRESS: who answers one UDP datagram.
 dns() { on "$1" dig +short +time=1 +tries=1 "@$2" whoami.test TXT 2>/dev/null | sed -n 's/^"\(.*\)"$/\1/p' || true; }
 answers() { [[ $("$1" "$2" "$3") == "$4" ]]; }
 answered() { [[ -n $(dns "$1" "$2") ]]; }
 
 # knows HOST COUNT: whether the host hears so many other members that serve something.
 knows() {
-    [[ $(on "$1" "$hamp" members | awk '$3 ~ /^02:00:/ && NF >= 8' | wc -l) == "$2" ]]
+    [[ $(on "$1" "$hamp" members | awk '$4 ~ /^02:00:/ && NF >= 10' | wc -l) == "$2" ]]
 }
 
 # owned_by ADDRESS UNICAST: whether client has heard that the member with this address is rank 1.
 owned_by() {
     on client "$hamp" members | awk -v address="$1" -v unicast="$2" '
-        $4 == unicast { member = $2 }
+        $5 == unicast { member = $3 }
         $2 == address { owner = $3 }
         END { exit owner == "" || owner != member }'
 }
