@@ -2,6 +2,7 @@
 //! trouble that people report of software that shares an address.
 
 mod address_kinds;
+mod carved_out;
 mod client_routes;
 #[path = "../netns/daemon.rs"]
 mod common;
@@ -26,7 +27,8 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     testbed::init();
     let all = [
-        address_kinds::TESTS,    //
+        address_kinds::TESTS, //
+        carved_out::TESTS,
         client_routes::TESTS,    //
         forwarder::TESTS,        //
         identity::TESTS,         //

@@ -62,7 +62,7 @@ fn squat(host: &Host, name: &str, kind: &str, manner: &str, uid: u32) -> Result<
     host.write("/tmp/squat.py", SQUATTER)?;
     let uid = uid.to_string();
     let log = format!(
-        "squat-{}-{manner}-{uid}",
+        "squat-{}-{kind}-{manner}-{uid}",
         name.trim_start_matches(['@', '/']).replace('/', "-")
     );
     let squatter = host.spawn(
@@ -110,6 +110,8 @@ fn a_daemon_runs_whoever_holds_its_names() -> Result<()> {
         ("@hamp", "stream", "lie"),
     ] {
         let squatter = squat(one, name, kind, manner, STRANGER)?;
+        // All daemons of a host have one log.
+        one.sh("rm -f /run/lab/log/hamp.log")?;
         let daemon = common::member(one)?;
         common::serving(one, 3)?;
         let said = one.read(daemon.log())?;
