@@ -141,10 +141,13 @@ impl Tables {
     pub fn load_client(&mut self) -> Result<(), Error> {
         self.client = true;
         let kept = client::Kept::find()?;
-        let text =
-            |kept: &client::Kept| client::text(&self.class, kept) + &verified::judging(&self.class);
-        self.nft.keep(Slot::Client, text(&kept))?;
-        self.nft.instead(Slot::Client, vec![text(&kept.loaded())]);
+        // Two transactions: the socket of an ordinary user's nft does not take all of it at once.
+        let texts = |kept: &client::Kept| {
+            let judging = verified::judging(&self.class);
+            vec![client::text(&self.class, kept), judging]
+        };
+        self.nft.keep_all(Slot::Client, texts(&kept))?;
+        self.nft.instead(Slot::Client, texts(&kept.loaded()));
         Ok(())
     }
 
