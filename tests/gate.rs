@@ -116,8 +116,8 @@ fn the_gate_takes_syns_to_what_is_served_and_nothing_else() {
             assert_eq!(accepted.flags, Flags::SYN.and(Flags::ACK));
             //= docs/spec/tcp.md#the-member
             //= type=test
-            //# A member MUST treat a SYN to A as a SYN to its own unicast address, so that its
-            //# SYN-ACK comes from U.
+            //# A member MUST treat a SYN that it rebinds as a SYN to its own unicast address, so that
+            //# its SYN-ACK comes from U.
             assert_eq!(accepted.source, at(own, 80));
             let end = Flags::RST;
             assert_eq!(
