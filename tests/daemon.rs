@@ -68,10 +68,6 @@ fn main() -> ExitCode {
             a_host_without_ipv6_serves_ipv4,
         ),
         (
-            "without_its_rules_it_stops_and_says_so",
-            without_its_rules_it_stops_and_says_so,
-        ),
-        (
             "without_its_nft_it_starts_another",
             without_its_nft_it_starts_another,
         ),
@@ -574,23 +570,6 @@ fn a_host_without_ipv6_serves_ipv4() -> Result<()> {
     })?;
     one.sysctl("ipv6/conf/eth0/disable_ipv6", "1")?;
     ends_clean(&daemon, one, &before)
-}
-
-fn without_its_rules_it_stops_and_says_so() -> Result<()> {
-    let lab = lab()?;
-    let one = lab.host("one");
-    let before = kernel(one)?;
-    let daemon = member(one)?;
-    serving(one, 3)?;
-    // As a firewall's reload often begins.
-    one.sh("nft flush ruleset")?;
-    let status = daemon.wait(LIMIT)?;
-    let log = one.read(daemon.log())?;
-    ensure!(
-        status.code() == Some(1) && log.contains("rules were removed by somebody else"),
-        "{status}: {log}"
-    );
-    same(&before, &kernel(one)?)
 }
 
 fn without_its_nft_it_starts_another() -> Result<()> {

@@ -6,7 +6,8 @@
 //! and an address that comes to be so later is given up for as long as it is ([`Kernel`]).
 //!
 //! An anycast address that another tool has left on an interface is none of this host's own: one
-//! that is configured or served here, and a single address (/32, /128) beside others.
+//! that is configured or served here, and a single address (/32, /128) beside others, or where hamp does
+//! not speak (a dummy interface that keeps the addresses of services).
 //!
 //! [`Kernel`]: super::kernel::Kernel
 
@@ -77,12 +78,14 @@ impl Use {
     }
 }
 
-/// The addresses of `class` that are in use; those of `served` prefixes may be on interfaces.
+/// The addresses of `class` that are in use; those of `served` prefixes may be on interfaces. `speaks`:
+/// whether hamp does on an interface.
 pub fn find(
     class: &Class,
     links: &[Link],
     around: &Around,
     served: impl Fn(IpAddr) -> bool,
+    speaks: impl Fn(&Link) -> bool,
 ) -> BTreeMap<IpAddr, Use> {
     let mut found = BTreeMap::new();
     let mut note = |address, what| {
@@ -93,7 +96,7 @@ pub fn find(
     for link in links {
         let interface = Interface::new(&link.name);
         for own in &link.addresses {
-            if is_own(own, link, &served) {
+            if is_own(own, link, &served, speaks(link)) {
                 note(own.address, Use::Own(interface));
             } else if class.contains(own.address) {
                 // What another tool has left has no subnet that counts.
@@ -114,12 +117,12 @@ pub fn find(
 }
 
 /// Whether an address on an interface is the host's unicast one.
-fn is_own(own: &Address, link: &Link, served: &impl Fn(IpAddr) -> bool) -> bool {
+fn is_own(own: &Address, link: &Link, served: &impl Fn(IpAddr) -> bool, speaks: bool) -> bool {
     let mut beside = link
         .addresses
         .iter()
         .filter(|other| other.address.is_ipv4() == own.address.is_ipv4() && other.universal);
-    let alone = !link.loopback && beside.all(|other| other.address == own.address);
+    let alone = speaks && !link.loopback && beside.all(|other| other.address == own.address);
     let with_subnet = !is_host(&own.subnet) || link.loopback;
     !own.ours && (alone || (with_subnet && !served(own.address)))
 }
@@ -156,7 +159,9 @@ pub async fn check(file: &Path, config: &Config, dir: &StateDir) -> Result<(), F
     let mut served = config.addresses();
     served.extend(&dir.state.prefixes);
     let served = |address| served.iter().any(|prefix| prefix.contains(&address));
-    if let Some((address, what)) = find(&class, &links, &around, served).first_key_value() {
+    let speaks = |link: &Link| config.node.interfaces.contains(&link.name);
+    let found = find(&class, &links, &around, served, speaks);
+    if let Some((address, what)) = found.first_key_value() {
         return Err(refusal(file, config, *address, *what).into());
     }
     for (server, link) in nameservers(&links) {

@@ -35,7 +35,8 @@ impl Kernel {
             .unwrap_or_else(|| self.class.clone());
         let prefixes = || self.held.keys().chain(&self.dir.state.prefixes);
         let served = |address| prefixes().any(|prefix| prefix.addr() == address);
-        let found = overlap::find(&whole, links, &self.seen.around, served);
+        let speaks = |link: &Link| self.interfaces.contains(&link.name);
+        let found = overlap::find(&whole, links, &self.seen.around, served, speaks);
         if found == self.given_up.addresses {
             return Ok(());
         }

@@ -80,7 +80,8 @@ impl Link {
             }
             Concerns::Member(source, message, signed) if !outgoing => {
                 //= docs/spec/membership.md#header
-                //# An ignored message MUST change nothing but a counter.
+                //# An ignored message MUST change nothing but a counter, and what people are told of
+                //# its sender.
                 let message = message.as_ref().map_err(|reason| Some(*reason))?;
                 let used = self.handle_message(now, *source, message, signed.as_ref(), host);
                 // It was asked something, and may be known as a member soon.
