@@ -106,6 +106,15 @@ pub fn is_host(prefix: &Prefix) -> bool {
     prefix.prefix_len() == prefix.max_prefix_len()
 }
 
+/// A prefix as people write it: a single address without its length.
+pub fn shown(prefix: &Prefix) -> String {
+    if is_host(prefix) {
+        prefix.addr().to_string()
+    } else {
+        prefix.to_string()
+    }
+}
+
 /// The solicited-node multicast address of `address` (RFC 4291 §2.7.1), which members join for
 /// their anycast addresses too (§2.8).
 pub const fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::table::table;
+use super::told;
 
 /// A field as it is shown: `-` where there is none.
 pub(super) fn cell(value: &Value) -> String {
@@ -110,10 +111,17 @@ pub(super) fn status(status: &Value) -> String {
             text += &format!("{what:8} {}\n", words(&status[key]));
         }
     }
+    if list(&status["left"]).next().is_some() {
+        let left = words(&status["left"]);
+        text += &format!("left     {left} (configured: hamp join)\n");
+    }
+    for one in list(&status["pending"]) {
+        text += &format!("pending  {}\n", told::pending(one));
+    }
     for trouble in list(&status["troubles"]) {
         text += &format!(
             "trouble  {}: {}\n",
-            cell(&trouble["link"]),
+            told::place(&trouble["link"]),
             cell(&trouble["text"])
         );
     }

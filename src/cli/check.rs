@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::Report;
 use super::ask::{cell, list, span, status, words};
-use crate::daemon::control::{Request, ask};
+use super::told::{pending, place};
+use crate::daemon::control::{Request, ask, is_absence};
 use crate::daemon::{Failure, Printable, exit};
 
 /// A certificate that ends so soon is worth a warning, in milliseconds.
@@ -32,10 +33,10 @@ impl Status {
         Ok(match ask(self.report.control.name(), &Request::Status) {
             Ok(status) => judge(&status),
             Err(failure) => {
-                let code = match failure.code {
-                    // It is what is to be checked that is not there.
-                    exit::FAILED => exit::MISSING,
-                    code => code,
+                // It is what is to be checked that is not there.
+                let code = match is_absence(&failure) {
+                    true => exit::MISSING,
+                    false => failure.code,
                 };
                 (line("UNKNOWN", &failure.message), code)
             }
@@ -87,17 +88,15 @@ fn wrong(status: &Value) -> Vec<String> {
         let links = list(&status[key]).map(|link| format!("{} {what}", cell(link)));
         wrong.extend(links);
     }
-    for one in list(&status["pending"]).filter(|one| !one["link"].is_null()) {
-        let state = if one["command"] == "join" {
-            "not served yet"
-        } else {
-            "about to be left"
-        };
-        let (prefix, link, why) = (cell(&one["prefix"]), cell(&one["link"]), cell(&one["why"]));
-        wrong.push(format!("{prefix} {state} on {link}: {why}"));
-    }
+    wrong.extend(list(&status["left"]).map(|one| {
+        let prefix = cell(one);
+        format!("{prefix} is configured and was left (hamp join {prefix})")
+    }));
+    // Where no link is up, it is the links that are wrong.
+    let coming = list(&status["pending"]).filter(|one| !one["link"].is_null());
+    wrong.extend(coming.map(pending));
     let troubles = list(&status["troubles"]);
-    wrong.extend(troubles.map(|one| format!("{}: {}", cell(&one["link"]), cell(&one["text"]))));
+    wrong.extend(troubles.map(|one| format!("{}: {}", place(&one["link"]), cell(&one["text"]))));
     let router = &status["router"];
     if router["refused"].as_u64() > Some(0) {
         wrong.push(format!("the kernel refuses {} routes", router["refused"]));
@@ -144,6 +143,7 @@ mod tests {
         let pending = json!([{ "command": "join", "prefix": "A", "link": "eth0", "why": "w" }]);
         for (key, value) in [
             ("drained", json!(true)),
+            ("left", json!(["198.18.0.1"])),
             ("absent_interfaces", json!(["eth1"])),
             ("down_interfaces", json!(["eth1"])),
             ("pending", pending),

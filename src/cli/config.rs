@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::ask::{cell, list, span, words};
-use crate::daemon::config::{Config, FILE, MemberScope, TrustMode, shown};
+use crate::addr::shown;
+use crate::daemon::config::{Config, FILE, MemberScope, TrustMode};
 use crate::daemon::trust::Keyring;
 use crate::daemon::{Failure, clock, run};
 

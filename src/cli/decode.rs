@@ -39,7 +39,7 @@ pub struct Options {
     #[arg(long, value_name = "FILE", requires = "authority")]
     revoked: Vec<PathBuf>,
     /// End after this many messages
-    #[arg(long, short, value_name = "NUMBER")]
+    #[arg(long, short, value_name = "NUMBER", value_parser = super::number::in_range(0..=u64::MAX))]
     count: Option<u64>,
     /// Print a JSON document for each message instead
     #[arg(long)]

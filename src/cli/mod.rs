@@ -8,8 +8,10 @@ mod check;
 mod config;
 pub mod decode;
 mod export;
+mod number;
 mod serve;
 mod table;
+mod told;
 mod trust;
 mod why;
 
@@ -88,7 +90,7 @@ enum Command {
     /// Say where an anycast address leads from here, and why
     Why {
         /// An address of the anycast class
-        #[arg(value_name = "ADDR")]
+        #[arg(value_name = "ADDR", value_parser = number::address)]
         address: IpAddr,
         #[command(flatten)]
         report: Report,
@@ -165,7 +167,8 @@ pub fn code(args: impl IntoIterator<Item = OsString>) -> u8 {
 fn print(text: &str, code: u8) -> u8 {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            let _ = writeln!(io::stderr(), "hamp: stdout: {error}");
+            let failure = Failure::io("stdout", &error);
+            let _ = writeln!(io::stderr(), "hamp: {failure}");
             exit::FAILED
         }
         _ => code,
@@ -264,11 +267,36 @@ mod tests {
     }
 
     #[test]
+    fn a_bad_argument_is_told_in_words() {
+        for (args, words) in [
+            (&["leave"][..], "hamp leave [OPTIONS] --all"),
+            (&["drain", "--timeout", "x"], "a whole number from 0 to"),
+            (
+                &["join", "198.18.0.1", "--preference", "70000"],
+                "from 0 to 65535",
+            ),
+            (&["why", "nonsense"], "neither an address nor a prefix"),
+            (
+                &["why", "198.18.1.0/24"],
+                "one address of it, such as 198.18.1.0",
+            ),
+            (&["export", "frr", "--as", "x"], "a whole number from 1 to"),
+        ] {
+            let args = std::iter::once(&"hamp").chain(args);
+            let error = Arguments::try_parse_from(args).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
     fn exit_codes_follow_the_table() {
         let run = |args: &[&str]| code(args.iter().map(OsString::from));
         assert_eq!(run(&["hamp", "--version"]), exit::OK);
         assert_eq!(run(&["hamp", "--no-such"]), exit::USAGE);
         assert_eq!(run(&["hamp", "join", "198.18.0.1/33"]), exit::USAGE);
+        assert_eq!(run(&["hamp", "why", "nonsense"]), exit::USAGE);
+        assert_eq!(run(&["hamp", "why", "198.18.0.0/24"]), exit::USAGE);
+        assert_eq!(run(&["hamp", "drain", "--timeout", "x"]), exit::USAGE);
         assert_eq!(
             run(&["hamp", "run", "--config", "/no/such/file"]),
             exit::CONFIG

@@ -9,16 +9,19 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::Report;
+use super::{Report, ask, number, told};
 use crate::addr::Prefix;
 use crate::daemon::config::{AddressOrPrefix, MemberScope};
-use crate::daemon::control::{Request, ask};
+use crate::daemon::control::{self, Request};
 use crate::daemon::{Failure, exit};
 
 /// The pause between two questions: at first, and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
 /// What is pending, and named, at most.
 const NAMED: usize = 5;
+
+/// Prefixes whose owners are looked up, of a command that is about several.
+const OWNED: usize = 64;
 
 /// How long a command waits.
 #[derive(Debug, clap::Args)]
@@ -27,7 +30,7 @@ pub(super) struct Waiting {
     #[arg(long)]
     no_wait: bool,
     /// Wait so long at most (default: two dead times and a second)
-    #[arg(long, value_name = "SECONDS", conflicts_with = "no_wait")]
+    #[arg(long, value_name = "SECONDS", conflicts_with = "no_wait", value_parser = number::in_range(0..=u32::MAX))]
     timeout: Option<u32>,
 }
 
@@ -37,7 +40,7 @@ pub(super) struct Join {
     #[arg(value_name = "ADDR[/LEN]")]
     prefix: AddressOrPrefix,
     /// Members with a higher preference answer first (default: as configured)
-    #[arg(long)]
+    #[arg(long, value_parser = number::in_range(0..=u16::MAX))]
     preference: Option<u16>,
     /// How far routers may carry it (default: as configured)
     #[arg(long, value_enum)]
@@ -49,6 +52,7 @@ pub(super) struct Join {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "hamp leave [OPTIONS] <ADDR[/LEN]>\n       hamp leave [OPTIONS] --all")]
 pub(super) struct Leave {
     /// What is served now
     #[arg(
@@ -133,11 +137,11 @@ impl Waiting {
         prefix: Option<Prefix>,
         alone: bool,
     ) -> Result<String, Failure> {
-        let control = report.control.name();
+        let socket = report.control.name();
         let began = Instant::now();
-        let mut done = ask(control, request)?;
-        if self.no_wait {
-            return Ok(report.show(&done, started));
+        let mut done = control::ask(socket, request)?;
+        if self.no_wait || (done["unchanged"] == true && *request == Request::Undrain) {
+            return Ok(report.show(&done, told::started));
         }
         let dead = Duration::from_millis(done["dead_ms"].as_u64().unwrap_or(3000));
         let limit = match self.timeout {
@@ -146,7 +150,7 @@ impl Waiting {
         };
         let mut pause = PAUSE.0;
         let last = loop {
-            let progress = ask(control, &Request::Progress { prefix })?;
+            let progress = control::ask(socket, &Request::Progress { prefix })?;
             let missing = missing(&progress, request, alone);
             if missing.is_empty() {
                 break progress;
@@ -159,7 +163,7 @@ impl Waiting {
                 );
                 let failure = Failure::new(exit::FAILED, message);
                 return Err(failure.with_remedy(
-                    "it goes on: see hamp status, wait longer with --timeout, or not with --no-wait",
+                    "it goes on by itself; hamp status shows how far; --timeout waits longer",
                 ));
             }
             sleep(pause);
@@ -168,9 +172,30 @@ impl Waiting {
         done["waited_ms"] = u64::try_from(began.elapsed().as_millis())
             .unwrap_or(u64::MAX)
             .into();
-        done["owners"] = last["owners"].clone();
-        Ok(report.show(&done, finished))
+        done["owners"] = match prefix {
+            Some(_) => last["owners"].clone(),
+            None => owners(socket, &done)?.into(),
+        };
+        Ok(report.show(&done, told::finished))
     }
+}
+
+/// Who has each of the prefixes that a command was about, as far as they are told.
+fn owners(socket: &str, done: &Value) -> Result<Vec<Value>, Failure> {
+    let mut owners = Vec::new();
+    for name in ask::list(&done["prefixes"]).take(OWNED) {
+        let Some(AddressOrPrefix(prefix)) = name.as_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let prefix = Some(prefix);
+        let progress = control::ask(socket, &Request::Progress { prefix })?;
+        for owner in ask::list(&progress["owners"]) {
+            let mut owner = owner.clone();
+            owner["prefix"] = name.clone();
+            owners.push(owner);
+        }
+    }
+    Ok(owners)
 }
 
 /// What is still to happen before the request is carried out.
@@ -180,24 +205,7 @@ fn missing(progress: &Value, request: &Request, alone: bool) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let list = |key: &str| progress[key].as_array().into_iter().flatten();
     let pending = list("pending").filter(|one| one["command"] == command);
-    let mut missing: Vec<String> = pending
-        .map(|one| {
-            let on = match one["link"].as_str() {
-                Some(link) => format!(" on {link}"),
-                None => String::new(),
-            };
-            let state = if serves {
-                "not served yet"
-            } else {
-                "still served"
-            };
-            format!(
-                "{} {state}{on}: {}",
-                text(&one["prefix"]),
-                text(&one["why"])
-            )
-        })
-        .collect();
+    let mut missing: Vec<String> = pending.map(told::pending).collect();
     if !serves && !alone {
         let here = list("owners").filter(|owner| owner["elsewhere"] == false);
         let orphaned = here.filter(|owner| owner["id"].is_null() || owner["own"] == true);
@@ -210,50 +218,4 @@ fn missing(progress: &Value, request: &Request, alone: bool) -> Vec<String> {
         missing.push(format!("and {more} more"));
     }
     missing
-}
-
-/// What is said of a command that was taken, and not waited for.
-fn started(done: &Value) -> String {
-    let doing = match done["command"].as_str() {
-        Some("join") => "joining",
-        Some("leave") => "leaving",
-        Some("drain") => "draining",
-        _ => "serving again",
-    };
-    format!("{doing} {}\n", what(done))
-}
-
-/// What is said of a command that was carried out.
-fn finished(done: &Value) -> String {
-    let what = what(done);
-    match done["command"].as_str() {
-        Some("join") => return format!("{what} is served\n"),
-        Some("undrain") => return format!("{what}: served again\n"),
-        Some("drain") => {
-            return format!("{what}: left, until hamp undrain, also after a restart\n");
-        }
-        _ => {}
-    }
-    let owners = done["owners"].as_array();
-    let mut text = String::new();
-    for owner in owners.into_iter().flatten() {
-        let link = owner["link"].as_str().unwrap_or_default();
-        text += &match owner["name"].as_str() {
-            Some(name) => format!("; {name} has it on {link}"),
-            None if owner["elsewhere"] == true => {
-                format!("; on {link} this host answers for members elsewhere")
-            }
-            None => format!("; nobody serves it on {link}"),
-        };
-    }
-    format!("left {what}{text}\n")
-}
-
-fn what(done: &Value) -> String {
-    let prefixes = done["prefixes"].as_array().map_or(0, Vec::len);
-    match done["prefix"].as_str() {
-        Some("all") if prefixes == 0 => "nothing".to_owned(),
-        Some("all") => format!("{prefixes} prefixes"),
-        prefix => prefix.unwrap_or_default().to_owned(),
-    }
 }

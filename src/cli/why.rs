@@ -8,14 +8,20 @@ use super::table::table;
 pub(super) fn why(why: &Value) -> String {
     let address = cell(&why["address"]);
     let mut text = format!("{address}: ");
-    text += match (why["anycast"] == true, why["served_here"] == true) {
-        (false, _) => "no anycast address here: outside the class\n",
-        (true, true) => "served by this host, and by those below\n",
-        (true, false) => "not served by this host\n",
+    let others = list(&why["links"])
+        .flat_map(|link| list(&link["ranks"]).chain(list(&link["unranked"])))
+        .filter(|one| one["own"] != true);
+    text += match why["served_here"] == true {
+        true if others.count() == 0 => "served by this host, and nobody else that it knows\n",
+        true => "served by this host, and by those below\n",
+        false if why["drained"] == true => {
+            "not served by this host, which is drained (hamp undrain)\n"
+        }
+        false => "not served by this host\n",
     };
     text += &match (why["leaves_by"].as_str(), why["source"].as_str()) {
+        _ if why["stays"] == true => "way      it stays on this host\n".to_owned(),
         (Some(link), Some(source)) => format!("way      by {link}, from {source}\n"),
-        (None, Some(source)) if source == address => "way      it stays on this host\n".to_owned(),
         (None, Some(source)) => format!("way      from {source}, by no link of hamp's\n"),
         _ => format!("way      none: {}\n", cell(&why["no_way"])),
     };
@@ -32,7 +38,10 @@ pub(super) fn why(why: &Value) -> String {
         text += &if entry.is_null() {
             match why["client"] == true {
                 true => ": no neighbour entry: nothing here asked for it lately\n".to_owned(),
-                false => ": no client, whose entries hamp would look after\n".to_owned(),
+                false => {
+                    ": this host is no client ([client]): its kernel resolves the address itself\n"
+                        .to_owned()
+                }
             }
         } else {
             let whose = match (entry["name"].as_str(), entry["member"].as_str()) {
@@ -56,7 +65,7 @@ pub(super) fn why(why: &Value) -> String {
             .collect();
         rows.extend(list(&link["unranked"]).map(|one| row("-".to_owned(), one)));
         text += &match rows.is_empty() {
-            true => "  no member is known on this link\n".to_owned(),
+            true => "  no member on this link serves it\n".to_owned(),
             false => section(table(
                 ["RANK", "MEMBER", "NAME", "PREFERENCE", "WHY"],
                 &rows,

@@ -14,13 +14,14 @@ pub use member::{Member, MemberScope, MemberTcp};
 pub use roles::{LastLink, LimitsTable, Router, Trust, TrustMode};
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::addr::{Class, Ipv4Net, Ipv6Net, Prefix, host};
+use crate::addr::{Class, Ipv4Net, Ipv6Net, Prefix, host, shown};
 use crate::node;
 use crate::proto::Timing;
 use crate::wire::Name;
@@ -193,7 +194,13 @@ impl Config {
             message,
         };
         // A pipe would keep a daemon that reads its file again waiting for whoever writes to it.
-        let about = fs::metadata(path).map_err(|error| failed(error.to_string()))?;
+        let about = fs::metadata(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => failed(
+                "there is no such file: install examples/hamp.toml there, or name another"
+                    .to_owned(),
+            ),
+            _ => failed(error.to_string()),
+        })?;
         if !about.is_file() {
             return Err(failed("this is no regular file".to_owned()));
         }
@@ -404,15 +411,6 @@ impl Config {
     /// Silence after which a member counts as dead.
     pub fn dead(&self) -> Duration {
         self.hello() * self.node.dead_hellos.into()
-    }
-}
-
-/// A prefix as people write it: a single address without its length.
-pub fn shown(prefix: &Prefix) -> String {
-    if crate::addr::is_host(prefix) {
-        prefix.addr().to_string()
-    } else {
-        prefix.to_string()
     }
 }
 

@@ -11,7 +11,7 @@ mod access;
 mod ask;
 mod listen;
 
-pub use ask::ask;
+pub use ask::{ask, is_absence};
 pub use listen::{Listener, running};
 
 use std::io::{self, ErrorKind};
@@ -199,10 +199,13 @@ async fn serve(
         let read = (&mut reader).take(REQUEST_BYTES).read_line(&mut line).await;
         let answer = match read {
             Ok(0) => return Ok(()),
-            Ok(_) if asker.is_stranger() => match asker.check(&Request::Status, group) {
-                Ok(()) => return Ok(()),
-                Err(failure) => refusal(&failure),
-            },
+            Ok(_) if asker.is_stranger() => {
+                let request = serde_json::from_str(&line).unwrap_or(Request::Status);
+                match asker.check(&request, group) {
+                    Ok(()) => return Ok(()),
+                    Err(failure) => refusal(&failure),
+                }
+            }
             Ok(_) if !line.ends_with('\n') => {
                 let message = format!("a request is one line of at most {REQUEST_BYTES} bytes");
                 refusal(&Failure::new(exit::USAGE, message))

@@ -34,7 +34,7 @@ use self::serving::Held;
 use self::verify::Watch;
 use super::Failure;
 use super::config::Router;
-use crate::addr::{Class, Prefix};
+use crate::addr::{Class, Prefix, shown};
 use crate::linux::netlink::{Neighbour, Netlink};
 use crate::linux::nft::{self, Own, Tables, connections};
 use crate::linux::state::{Joined, StateDir};
@@ -293,7 +293,10 @@ impl Kernel {
         }
         for prefix in self.netlink.holdings().await? {
             if !self.held.contains_key(&prefix) {
-                tracing::info!(%prefix, "address of an earlier daemon swept");
+                tracing::info!(
+                    prefix = shown(&prefix),
+                    "address of an earlier daemon swept"
+                );
                 self.netlink.release(prefix).await?;
             }
         }

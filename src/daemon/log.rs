@@ -60,11 +60,11 @@ impl<'a> MakeWriter<'a> for Lines {
 impl Write for Lines {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
-        let text = text.trim_end_matches('\n');
+        let text = super::plain(text.trim_end_matches('\n'));
         let line = if self.json {
-            short_json(text)
+            short_json(&text)
         } else {
-            printable(text, self.ansi)
+            printable(&text, self.ansi)
         };
         io::stderr().write_all(format!("{line}\n").as_bytes())?;
         Ok(event.len())

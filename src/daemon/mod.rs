@@ -57,7 +57,7 @@ impl Failure {
     pub fn new(code: u8, message: impl Into<String>) -> Self {
         Self {
             code,
-            message: message.into(),
+            message: plain(&message.into()),
             remedy: None,
         }
     }
@@ -86,6 +86,26 @@ impl Failure {
         };
         Self::new(exit::PRIVILEGE, message).with_remedy(unmet.remedy())
     }
+}
+
+/// A text without the numbers that the language puts after what the machine says of an error:
+/// "No such file or directory (os error 2)".
+pub fn plain(text: &str) -> String {
+    const BEFORE: &str = " (os error ";
+    let mut parts = text.split(BEFORE);
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+                plain += rest;
+            }
+            _ => {
+                plain += BEFORE;
+                plain += part;
+            }
+        }
+    }
+    plain
 }
 
 impl fmt::Display for Failure {
@@ -156,5 +176,22 @@ impl From<nft::Error> for Failure {
             }
             error => Self::new(exit::FAILED, error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_of_errors_are_left_out() {
+        for code in [1, 2, 101] {
+            let error = io::Error::from_raw_os_error(code);
+            let failure = Failure::io("it", &io::Error::other(format!("file: {error}; again")));
+            assert!(!failure.message.contains("os error"), "{failure}");
+            assert!(failure.message.ends_with("; again"), "{failure}");
+        }
+        let other = "a (os error x) b (os error 1";
+        assert_eq!(plain(other), other);
     }
 }

@@ -210,6 +210,9 @@ impl Daemon {
             client = self.config.is_client(),
             "ready"
         );
+        if self.is_drained() {
+            tracing::warn!("this host is drained and serves nothing: hamp undrain");
+        }
         notify::send("READY=1");
         self.renew_at = clock::now();
         loop {

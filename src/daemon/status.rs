@@ -15,14 +15,14 @@ use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 
 use self::neighbours::Neighbours;
-pub(super) use self::progress::{done, progress};
+pub(super) use self::progress::{done, progress, unchanged};
 use self::ranks::link_prefixes;
 pub(super) use self::ranks::why;
 pub(super) use self::router::routes;
 pub(super) use self::trust::trust;
-use super::config::shown;
 use super::run::Daemon;
 use super::{Failure, exit};
+use crate::addr::shown;
 use crate::linux::nft::{client, connections, link, member};
 use crate::node::trouble::{Course, Trouble};
 use crate::node::{Link, LinkId};
@@ -78,6 +78,7 @@ pub(super) fn status(daemon: &Daemon, now: Instant) -> Later {
         "class": node.class.prefixes(),
         "serving": serving,
         "drained": daemon.is_drained(),
+        "left": daemon.left().iter().map(shown).collect::<Vec<_>>(),
         "links": links,
         "absent_interfaces": daemon.kernel.absent(),
         "down_interfaces": daemon.kernel.down(),

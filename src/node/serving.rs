@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Node, Reason, Trouble, TroubleKind};
-use crate::addr::{Class, Prefix};
+use crate::addr::{Class, Prefix, shown};
 use crate::proto::trust::Mode;
 use crate::time::Instant;
 use crate::wire::Scope;
@@ -33,10 +33,10 @@ impl Default for JoinOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JoinError {
     /// The prefix does not lie in the class.
-    #[error("{0} is not in the anycast class")]
+    #[error("{} is not in the anycast class", shown(.0))]
     OutsideClass(Prefix),
     /// It is served already.
-    #[error("{0} is served already")]
+    #[error("{} is served already", shown(.0))]
     Joined(Prefix),
     /// More prefixes than others would remember.
     #[error("more than {0} prefixes")]
@@ -47,7 +47,7 @@ pub enum JoinError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LeaveError {
     /// It is not served.
-    #[error("{0} is not served here")]
+    #[error("{} is not served here", shown(.0))]
     NotJoined(Prefix),
 }
 

@@ -140,19 +140,27 @@ impl TroubleKind {
                 "the class holds what a subnet of this host keeps for itself, which is given up: no \
                  anycast address here"
             }
-            Self::RoutesTaken => "somebody took routes of hamp away",
-            Self::RoutesRefused => "the kernel refuses routes",
-            Self::AddressesTaken => "somebody took addresses of hamp off lo",
-            Self::NeighboursTaken => "somebody took neighbour entries of hamp away",
-            Self::SettingsChanged => "somebody changed settings that hamp needs",
-            Self::RulesTaken => "somebody changed hamp's tables of the packet filter",
-            Self::RulesMissing => "hamp's tables of the packet filter are not there",
+            Self::RoutesTaken => "somebody took routes of hamp away, which are put back",
+            Self::RoutesRefused => "the kernel refuses routes, which are tried again",
+            Self::AddressesTaken => "somebody took addresses of hamp off lo, which are put back",
+            Self::NeighboursTaken => {
+                "somebody took neighbour entries of hamp away, which are put back"
+            }
+            Self::SettingsChanged => {
+                "somebody changed settings that hamp needs, which are put back"
+            }
+            Self::RulesTaken => {
+                "somebody changed hamp's tables of the packet filter, which are put back"
+            }
+            Self::RulesMissing => {
+                "hamp's tables of the packet filter are not there, which is tried again"
+            }
         }
     }
 
-    /// What to do about it, for people, where no reason says more.
-    pub const fn remedy(self) -> &'static str {
-        match self {
+    /// What to do about it, for people, where no reason says more; `None`: what the kernel tells says.
+    pub const fn remedy(self) -> Option<&'static str> {
+        Some(match self {
             Self::RefusedPeer | Self::SkippedRecords | Self::NotCertified => "see the reason",
             Self::SameAddress => "give one of them another address",
             Self::SameName => {
@@ -190,9 +198,10 @@ impl TroubleKind {
             | Self::AddressesTaken
             | Self::NeighboursTaken
             | Self::SettingsChanged
-            | Self::RulesTaken => "put back",
-            Self::RoutesRefused | Self::RulesMissing => "tried again",
-        }
+            | Self::RulesTaken
+            | Self::RoutesRefused
+            | Self::RulesMissing => return None,
+        })
     }
 }
 
@@ -282,9 +291,15 @@ impl fmt::Display for Trouble {
             self.kind,
             TroubleKind::RefusedPeer | TroubleKind::SkippedRecords | TroubleKind::NotCertified
         );
-        let reason = self.reason.filter(|_| by_reason);
-        let remedy = reason.map_or(self.kind.remedy(), Reason::remedy);
-        write!(f, ": {remedy}")
+        let remedy = match (self.kind, self.reason.filter(|_| by_reason)) {
+            // It is this host's own address, and its own certificate.
+            (TroubleKind::NotCertified, Some(Reason::ForeignAddress)) => {
+                Some("certify this host's key for it: hamp authority certify --host ADDR")
+            }
+            (_, Some(reason)) => Some(reason.remedy()),
+            (kind, None) => kind.remedy(),
+        };
+        remedy.iter().try_for_each(|remedy| write!(f, ": {remedy}"))
     }
 }
 
@@ -391,5 +406,18 @@ mod tests {
         assert_eq!(troubles.current(Instant::ZERO).count(), MAX_TROUBLES);
         assert_eq!(troubles.untold(), 201 - MAX_TROUBLES as u64);
         assert!(troubles.note(Instant::ZERO + OVER, trouble(250)));
+    }
+
+    #[test]
+    fn a_trouble_says_what_this_host_can_do_about_it() {
+        let own = Trouble {
+            reason: Some(Reason::ForeignAddress),
+            ..Trouble::new(TroubleKind::NotCertified)
+        };
+        let text = own.to_string();
+        assert!(text.contains("certify this host's key for it"), "{text}");
+        assert!(!text.contains("whose is it"), "{text}");
+        let taken = Trouble::new(TroubleKind::RoutesTaken).to_string();
+        assert!(taken.ends_with("which are put back"), "{taken}");
     }
 }

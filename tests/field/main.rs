@@ -15,6 +15,7 @@ mod operator;
 mod overlap;
 mod plain_tcp;
 mod refused;
+mod said;
 mod squatted;
 mod strangers;
 mod support;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         overlap::TESTS,           //
         plain_tcp::TESTS,         //
         refused::TESTS,           //
+        said::TESTS,              //
         squatted::TESTS,          //
         strangers::TESTS,         //
         taken_away::TESTS,        //

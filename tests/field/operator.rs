@@ -218,7 +218,15 @@ fn the_last_member_leaves_by_force_alone() -> Result<()> {
     one.run(&["hamp", "leave", A6])?.ok()?;
     // And a join that cannot be served says what is missing, when its time is over.
     let told = refused(one, &["join", A6, "--timeout", "1"])?;
-    ensure!(told.contains("no link is up (eth0)"), "{told}");
+    ensure!(
+        told.contains("no link is up (eth0)") && told.contains("hamp status shows how far"),
+        "{told}"
+    );
+    let told = one.run(&["hamp", "status"])?.ok()?;
+    ensure!(
+        told.contains("pending  2001:2:0:1546::1 not served yet: no link is up (eth0)"),
+        "{told}"
+    );
     drop(other);
     Ok(())
 }
@@ -231,10 +239,37 @@ fn a_drained_host_stays_drained_over_a_restart() -> Result<()> {
     let _two = member(two)?;
     two.sh("hamp join 198.18.0.5")?;
     report(one, &["join", "198.18.0.5", "--preference", "7"])?;
+    one.run(&["hamp", "join", "198.18.1.0/24"])?.ok()?;
+    let told = refused(one, &["leave", "198.18.1.7"])?;
+    ensure!(
+        told.contains("as part of 198.18.1.0/24") && told.contains("try: hamp leave 198.18.1.0/24"),
+        "{told}"
+    );
+    let told = one.run(&["hamp", "why", "198.18.1.7"])?.ok()?;
+    ensure!(
+        told.contains("nobody else") && told.contains("it stays on this host"),
+        "{told}"
+    );
+    one.run(&["hamp", "leave", "198.18.1.0/24", "--force"])?
+        .ok()?;
     knows(one, 2)?;
     knows(two, 2)?;
     let told = one.run(&["hamp", "drain"])?.ok()?;
-    ensure!(told.starts_with("3 prefixes: left"), "{told}");
+    ensure!(
+        told.starts_with("3 prefixes: left")
+            && told.ends_with("them on eth0\n")
+            && told.contains("; two ("),
+        "{told}"
+    );
+    let told = one.run(&["hamp", "drain"])?.ok()?;
+    ensure!(told.starts_with("drained already"), "{told}");
+    let told = refused(one, &["leave", A4])?;
+    ensure!(told.contains("this host is drained"), "{told}");
+    let told = one.run(&["hamp", "why", A4])?.ok()?;
+    ensure!(
+        told.contains("which is drained (hamp undrain)") && told.contains("it stays on this host"),
+        "{told}"
+    );
     let drained = |host: &Host| -> Result<()> {
         let status = report(host, &["status"])?;
         ensure!(status["drained"] == true, "{status:#}");
@@ -251,6 +286,11 @@ fn a_drained_host_stays_drained_over_a_restart() -> Result<()> {
     let daemon = one.spawn("hamp", &["hamp", "run", "--config", "/tmp/hamp.toml"])?;
     ready(one, &daemon)?;
     drained(one)?;
+    let told = log(one, &daemon)?;
+    ensure!(
+        told.contains("this host is drained and serves nothing"),
+        "{told}"
+    );
     daemon.kill()?;
     let daemon = one.spawn("hamp", &["hamp", "run", "--config", "/tmp/hamp.toml"])?;
     ready(one, &daemon)?;
@@ -260,6 +300,8 @@ fn a_drained_host_stays_drained_over_a_restart() -> Result<()> {
         told["prefixes"].as_array().map(Vec::len) == Some(3),
         "{told:#}"
     );
+    let again = one.run(&["hamp", "undrain"])?.ok()?;
+    ensure!(again == "not drained: nothing to do\n", "{again}");
     let status = report(one, &["status"])?;
     ensure!(status["drained"] == false, "{status:#}");
     let joined = status["serving"].as_array().into_iter().flatten();
@@ -323,7 +365,17 @@ fn a_group_may_ask_and_change_nothing() -> Result<()> {
         let (code, told) = asks(&["--groups=7"], "status")?;
         ensure!(code == Some(77), "{told}");
         ensure!(
+            control.starts_with('/') || told.contains("may not ask this daemon"),
+            "{told}"
+        );
+        ensure!(
             control.starts_with('/') || told.contains("as a member of group daemon"),
+            "{told}"
+        );
+        let (code, told) = asks(&["--groups=7"], "leave 198.18.0.1")?;
+        ensure!(code == Some(77) && !told.contains("group daemon"), "{told}");
+        ensure!(
+            control.starts_with('/') || told.contains("may not command this daemon"),
             "{told}"
         );
         ensure!(daemon.terminate(LIMIT)?.success());

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::millis;
+use crate::addr::shown;
 use crate::cli::trust;
-use crate::daemon::config::shown;
 use crate::wire::{
     Authentication, Certificate, Hello, MemberId, Message, MessageOption, Query, RecordAddress,
     Scope, Statement, StatementKind,

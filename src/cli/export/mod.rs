@@ -46,7 +46,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ADDR")]
     router_id: Ipv4Addr,
     /// This router's autonomous system
-    #[arg(long = "as", value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long = "as", value_name = "NUMBER", value_parser = crate::cli::number::in_range(1..=u32::MAX))]
     own_as: u32,
     /// A BGP neighbour and its autonomous system; for IPv4 and IPv6 one of each, repeat it
     #[arg(

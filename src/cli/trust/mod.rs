@@ -1,10 +1,10 @@
 //! `hamp key` and `hamp authority`: who may say what, as files.
 
+mod hosts;
 mod show;
 
 pub(super) use show::certificate;
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -89,13 +89,13 @@ pub(super) struct Certify {
     #[arg(long, value_name = "ADDR[/LEN]")]
     host: Vec<AddressOrPrefix>,
     /// How many addresses and prefixes a member may serve on a link
-    #[arg(long, value_name = "N", default_value_t = 1024)]
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = super::number::in_range(0..=u32::MAX))]
     limit: u32,
     /// How many days it is valid
-    #[arg(long, value_name = "D", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36_525))]
+    #[arg(long, value_name = "D", default_value_t = 365, value_parser = super::number::in_range(1..=36_525_u32))]
     days: u32,
     /// Its serial (default: drawn at random)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = super::number::in_range(0..=u64::MAX))]
     serial: Option<u64>,
     /// Where it goes; another certificate there is replaced
     #[arg(long, short, value_name = "FILE")]
@@ -216,19 +216,7 @@ impl Certify {
                 return Err(usage(&format!("more than {most} times {name}")));
             }
         }
-        let unusable = |address: IpAddr| {
-            address.is_multicast() || address.is_loopback() || address.is_unspecified()
-        };
-        let served = |host: &Prefix| prefixes.iter().any(|p| p.contains(host));
-        if let Some(host) = hosts
-            .iter()
-            .find(|host| crate::addr::is_host(host) && unusable(host.addr()) || served(host))
-        {
-            let failure = usage(&format!("--host {} is no unicast address", shown(host)));
-            return Err(
-                failure.with_remedy("--host is the owner's own address, not what it serves")
-            );
-        }
+        hosts::check(&hosts, &prefixes)?;
         let authority = trust::authority_key(&self.authority)?;
         let owner = owner(&self.key)?;
         if owner == authority.public() {
@@ -381,16 +369,6 @@ fn show_file(file: &Path, authority: Option<&Path>, json: bool) -> Result<String
         }
     }
     Ok(said(json, &document))
-}
-
-/// The family's host address of a prefix that is one, else the prefix.
-fn shown(prefix: &Prefix) -> String {
-    let address: IpAddr = prefix.addr();
-    if crate::addr::is_host(prefix) {
-        address.to_string()
-    } else {
-        prefix.to_string()
-    }
 }
 
 #[cfg(test)]

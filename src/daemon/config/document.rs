@@ -11,6 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer, ValueDeserializer};
 
 use super::Error;
+use super::error::in_words;
 
 /// A parsed TOML text.
 #[derive(Debug)]
@@ -175,7 +176,7 @@ impl<'a> Document<'a> {
             file: self.file.into(),
             line: at.map(|at| self.line(at)),
             key: key.map(|key| key.to_string()),
-            message: message.replace('\n', " "),
+            message: in_words(&message.replace('\n', " ")),
         }
     }
 

@@ -37,6 +37,36 @@ impl Error {
     }
 }
 
+/// What a parser says of a value, in the words of the file's language.
+pub(super) fn in_words(message: &str) -> String {
+    let kind = message.strip_prefix("invalid type: ");
+    let kind = kind.or_else(|| message.strip_prefix("invalid value: "));
+    let Some((found, expected)) = kind.and_then(|kind| kind.split_once(", expected ")) else {
+        return match message.strip_prefix("unknown variant ") {
+            Some(rest) => format!("this is {}", rest.replace(", expected", "; it has to be")),
+            None => message.to_owned(),
+        }
+        .replace('`', "\"");
+    };
+    let found = match found {
+        "sequence" => "an array".to_owned(),
+        "map" => "a table".to_owned(),
+        found => format!("the {}", found.replace('`', "")),
+    };
+    let expected = match expected {
+        "u8" => "a whole number from 0 to 255".to_owned(),
+        "u16" => "a whole number from 0 to 65535".to_owned(),
+        "u32" => "a whole number from 0 to 4294967295".to_owned(),
+        "u64" | "usize" => "a whole number from 0".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "a sequence" => "an array: [...]".to_owned(),
+        "a map" => "a table".to_owned(),
+        other if other.starts_with("struct ") => "a table".to_owned(),
+        other => other.replace('`', "\""),
+    };
+    format!("this is {found}; it has to be {expected}")
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file)?;

@@ -66,8 +66,12 @@ impl Asker {
                 format!("user {user} may ask this daemon, not change it"),
                 "run it as root (sudo)".to_owned(),
             ),
-            May::Nothing => (
+            May::Nothing if !request.only_asks() => (
                 format!("user {user} may not command this daemon"),
+                "run it as root (sudo)".to_owned(),
+            ),
+            May::Nothing => (
+                format!("user {user} may not ask this daemon"),
                 match group.map(name) {
                     Some(group) => format!("run it as root (sudo), or as a member of {group}"),
                     None => {

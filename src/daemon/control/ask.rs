@@ -15,6 +15,8 @@ use crate::daemon::{Failure, exit};
 use crate::linux::holder::{Holder, connect};
 use crate::linux::state;
 
+/// What is said, at first, where no daemon runs.
+const ABSENT: &str = "no hamp daemon runs in this network namespace";
 /// Longest answer in bytes: a large router's status takes some ten of 2^20.
 const ANSWER_BYTES: u64 = 256 << 20;
 
@@ -36,9 +38,7 @@ pub fn ask(name: &str, request: &Request) -> Result<Value, Failure> {
     let stream = match found {
         Found::Daemon(stream) => stream,
         Found::Stranger(holder) => {
-            let message = format!(
-                "no hamp daemon runs in this network namespace: its name, {name}, is held by {holder}"
-            );
+            let message = format!("{ABSENT}: its name, {name}, is held by {holder}");
             return Err(Failure::new(exit::FAILED, message).with_remedy(
                 "hamp run all the same, or name another daemon's socket with --control",
             ));
@@ -59,6 +59,11 @@ pub fn ask(name: &str, request: &Request) -> Result<Value, Failure> {
         message: answer["error"].as_str().unwrap_or("refused").to_owned(),
         remedy: answer["remedy"].as_str().map(str::to_owned),
     })
+}
+
+/// Whether [`ask`] failed because no daemon runs, and not because of one that does.
+pub fn is_absence(failure: &Failure) -> bool {
+    failure.message.starts_with(ABSENT)
 }
 
 /// What listens on a name.
@@ -108,7 +113,7 @@ fn exchange(mut stream: UnixStream, request: &Request) -> io::Result<Vec<u8>> {
 fn failed(name: &str, error: &io::Error) -> Failure {
     match error.kind() {
         ErrorKind::ConnectionRefused | ErrorKind::NotFound => {
-            let message = format!("no hamp daemon runs in this network namespace (control {name})");
+            let message = format!("{ABSENT} (control {name})");
             Failure::new(exit::FAILED, message).with_remedy(format!(
                 "hamp run --config {FILE}, or name its socket with --control"
             ))

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::{HELD, HIDDEN, Kernel, links};
-use crate::addr::Prefix;
+use crate::addr::{Prefix, shown};
 use crate::daemon::{Failure, exit};
 use crate::linux::netlink::Link;
 use crate::linux::sysctl;
@@ -71,16 +71,16 @@ impl Kernel {
         if !self.class.covers(&prefix) {
             let released = self.netlink.release(prefix).await;
             let released = released.map_err(|error| error.to_string()).and_then(|()| {
-                let shown = self.tables.show(&[prefix]);
-                shown.map_err(|error| error.to_string())
+                let visible = self.tables.show(&[prefix]);
+                visible.map_err(|error| error.to_string())
             });
             if let Err(error) = released {
-                tracing::warn!(%prefix, error, "given up, and still on lo");
+                tracing::warn!(prefix = shown(&prefix), error, "given up, and still on lo");
             }
             return now;
         }
         if let Err(error) = self.tables.hide(&[prefix]) {
-            tracing::warn!(%prefix, %error, "not hidden from the kernel's ARP, so not put on lo");
+            tracing::warn!(prefix = shown(&prefix), %error, "not hidden from the kernel's ARP, so not put on lo");
             return Instant::ZERO;
         }
         match self.netlink.hold(prefix, HELD).await {
@@ -94,7 +94,7 @@ impl Kernel {
                 now
             }
             Err(error) => {
-                tracing::debug!(%prefix, %error, "not held");
+                tracing::debug!(prefix = shown(&prefix), %error, "not held");
                 let off_now = matches!(prefix, Prefix::V6(_))
                     && (sysctl::is_on(sysctl::LO_DISABLE_IPV6) || !sysctl::has_ipv6());
                 self.trouble(now, if off_now { off } else { not_held });

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Kernel;
-use crate::addr::{Prefix, is_host};
+use crate::addr::{Prefix, is_host, shown};
 use crate::daemon::Failure;
 use crate::linux::sysctl;
 use crate::node::LinkId;
@@ -116,7 +116,7 @@ impl Kernel {
             && let Err(error) = attached.groups.join_solicited(net.addr())
         {
             let name = &attached.name;
-            tracing::warn!(link = name, %prefix, %error, "solicited-node group not joined");
+            tracing::warn!(link = name, prefix = shown(&prefix), %error, "solicited-node group not joined");
         }
         if !self.held.contains_key(&prefix) {
             self.hold(now, &[prefix]).await?;
@@ -124,7 +124,7 @@ impl Kernel {
         if let Some(held) = self.held.get_mut(&prefix) {
             held.links.insert(link);
         }
-        tracing::info!(%prefix, link = self.name(link), "serving");
+        tracing::info!(prefix = shown(&prefix), link = self.name(link), "serving");
         Ok(())
     }
 
@@ -138,7 +138,7 @@ impl Kernel {
             return Ok(());
         };
         held.links.remove(&link);
-        tracing::info!(%prefix, link = self.name(link), "withdrawn");
+        tracing::info!(prefix = shown(&prefix), link = self.name(link), "withdrawn");
         let Some(held) = self.held.get(&prefix).filter(|held| held.links.is_empty()) else {
             return Ok(());
         };

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use super::own::Gate;
 use super::routes::Routes;
 use super::{Frame, Kernel, RECOVERY, Watch};
+use crate::addr::shown;
 use crate::daemon::Failure;
 use crate::daemon::config::Config;
 use crate::linux::netlink::Netlink;
@@ -106,7 +107,10 @@ impl Kernel {
                 .filter(|prefix| present.contains(prefix)),
         );
         for prefix in left.into_iter().filter(|prefix| !kept.contains(prefix)) {
-            tracing::info!(%prefix, "address of an earlier daemon swept");
+            tracing::info!(
+                prefix = shown(&prefix),
+                "address of an earlier daemon swept"
+            );
             self.netlink.release(prefix).await?;
             self.tables.show(&[prefix])?;
         }

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use tokio::task::JoinHandle;
 
 use super::Kernel;
-use crate::addr::Prefix;
+use crate::addr::{Prefix, shown};
 use crate::linux::managers::{self, What};
 use crate::linux::netlink::Bulk;
 use crate::linux::nft::{self, copy};
@@ -131,7 +131,9 @@ impl Kernel {
                         held.renewed = now;
                     }
                 }
-                Err(error) => tracing::warn!(%prefix, %error, "address not put back: tried again"),
+                Err(error) => {
+                    tracing::warn!(prefix = shown(prefix), %error, "address not put back: tried again");
+                }
             }
         }
         self.note(now, TroubleKind::AddressesTaken, What::Addresses, &lost);

@@ -5,8 +5,9 @@ use std::future;
 use futures_util::FutureExt;
 
 use super::Daemon;
+use crate::addr::shown;
 use crate::daemon::control::{Asker, Request};
-use crate::daemon::{config, status};
+use crate::daemon::status;
 use crate::node::{Event, Family};
 use crate::time::Instant;
 
@@ -22,7 +23,7 @@ impl Daemon {
                 prefix,
                 owner,
             } => {
-                let prefix = config::shown(prefix);
+                let prefix = shown(prefix);
                 let owner = match owner {
                     Some(owner) if owner.own => "this host".to_owned(),
                     Some(owner) => self.called(*link, owner.id),
@@ -39,7 +40,7 @@ impl Daemon {
                 draining,
                 hops,
             } => {
-                let prefix = config::shown(prefix);
+                let prefix = shown(prefix);
                 let scope = status::scope(*scope);
                 tracing::debug!(prefix, scope, draining, hops = hops.len(), "route");
             }

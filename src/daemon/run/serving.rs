@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Daemon;
-use crate::addr::Prefix;
-use crate::daemon::config::shown;
+use crate::addr::{Prefix, shown};
 use crate::daemon::control::{Asker, Request};
 use crate::daemon::{Failure, exit, status};
 use crate::linux::state::Joined;
@@ -57,8 +56,9 @@ impl Daemon {
                 Ok(status::done(self, "leave", &prefixes))
             }
             Request::Drain { force } => {
+                let unchanged = self.is_drained();
                 let prefixes = self.served();
-                if !self.is_drained() {
+                if !unchanged {
                     self.may_leave(&prefixes, force)?;
                     self.kernel.remember_drained(Some(self.joins()))?;
                     tracing::info!(force, user, process, "told to drain");
@@ -68,19 +68,26 @@ impl Daemon {
                     // Its addresses stay on lo, behind a closed gate: services can start meanwhile.
                     self.node.leave_all(now, &prefixes);
                 }
-                Ok(status::done(self, "drain", &prefixes))
+                Ok(status::unchanged(
+                    unchanged,
+                    status::done(self, "drain", &prefixes),
+                ))
             }
             Request::Undrain => {
+                let unchanged = !self.is_drained();
                 let wanted = self.wanted();
                 let prefixes: Vec<Prefix> = wanted.keys().copied().collect();
-                if self.is_drained() {
+                if !unchanged {
                     self.kernel.remember_drained(None)?;
                     tracing::info!(user, process, "told to serve again");
                     for (prefix, options) in wanted {
                         self.join(now, prefix, options).await?;
                     }
                 }
-                Ok(status::done(self, "undrain", &prefixes))
+                Ok(status::unchanged(
+                    unchanged,
+                    status::done(self, "undrain", &prefixes),
+                ))
             }
             // What only asks is answered elsewhere.
             _ => Ok(status::done(self, "", &[])),
@@ -111,8 +118,7 @@ impl Daemon {
             .iter()
             .filter(|prefix| !self.node.has_joined(prefix));
         if let Some(prefix) = absent.next() {
-            let message = format!("{} is not served here", shown(prefix));
-            return Err(Failure::new(exit::FAILED, message));
+            return Err(self.absent(prefix));
         }
         if force {
             return Ok(());
@@ -135,6 +141,40 @@ impl Daemon {
         Err(failure.with_remedy(
             "have another host serve it first (hamp join there), or --force to leave it to nobody",
         ))
+    }
+
+    /// Why a prefix that is not served cannot be left, and what could be instead.
+    fn absent(&self, prefix: &Prefix) -> Failure {
+        let text = shown(prefix);
+        let failed = |message: String| Failure::new(exit::FAILED, message);
+        if self.is_drained() {
+            return failed(format!("{text} is not served here: this host is drained"));
+        }
+        let (mut around, mut within) = (None, None);
+        for (served, _) in self.node.joined() {
+            around = around.or(served.contains(prefix).then_some(served));
+            within = within.or(prefix.contains(&served).then_some(served));
+        }
+        match (around.as_ref().map(shown), within.as_ref().map(shown)) {
+            (Some(served), _) => failed(format!("{text} is served as part of {served}"))
+                .with_remedy(format!("hamp leave {served}")),
+            (None, Some(served)) => failed(format!(
+                "{text} is not served here as a whole, as {served} is"
+            ))
+            .with_remedy(format!("hamp leave {served}")),
+            (None, None) => failed(format!("{text} is not served here")),
+        }
+    }
+
+    /// What the configuration names and is not to be served: it was left.
+    pub(in crate::daemon) fn left(&self) -> Vec<Prefix> {
+        if self.is_drained() || self.stopping.is_some() {
+            return Vec::new();
+        }
+        let configured = self.configured().into_keys();
+        configured
+            .filter(|prefix| !self.node.has_joined(prefix))
+            .collect()
     }
 
     /// Why this host has to stay on a link.

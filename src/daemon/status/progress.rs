@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::addr::Prefix;
-use crate::daemon::config::shown;
+use crate::addr::{Prefix, shown};
 use crate::daemon::run::Daemon;
 use crate::node::{Link, LinkId};
 use crate::proto::view::Peer;
@@ -24,6 +23,15 @@ pub(in crate::daemon) fn done(daemon: &Daemon, command: &str, prefixes: &[Prefix
     })
 }
 
+/// The same, where nothing of it was to be done.
+pub(in crate::daemon) fn unchanged(unchanged: bool, mut done: Value) -> Value {
+    if unchanged {
+        done["unchanged"] = true.into();
+        done["prefix"] = "all".into();
+    }
+    done
+}
+
 /// `hamp.progress/1`: what is still to happen, and who has a prefix now.
 pub(in crate::daemon) fn progress(daemon: &Daemon, prefix: Option<Prefix>) -> Value {
     let prefix = prefix.map(|prefix| prefix.trunc());
@@ -37,7 +45,14 @@ pub(in crate::daemon) fn progress(daemon: &Daemon, prefix: Option<Prefix>) -> Va
         let left = records
             .filter(wanted)
             .filter(|one| !daemon.node.has_joined(one));
-        left.map(move |one| entry("leave", &one, Some(daemon.kernel.name(id)), "it is drained"))
+        left.map(move |one| {
+            entry(
+                "leave",
+                &one,
+                Some(daemon.kernel.name(id)),
+                "another member is taking over",
+            )
+        })
     });
     let pending: Vec<Value> = coming.chain(going).take(LISTED).collect();
     let owners: Vec<Value> = prefix

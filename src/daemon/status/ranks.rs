@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::neighbours::Neighbours;
 use super::{Later, mac};
-use crate::addr::Prefix;
-use crate::daemon::config::shown;
+use crate::addr::{Prefix, shown};
 use crate::daemon::run::Daemon;
+use crate::daemon::{Failure, exit, plain};
 use crate::node::{Link, LinkId};
 use crate::proto::ownership::Candidate;
 use crate::proto::resolver::{Entry, MAX_AGE};
@@ -91,7 +91,7 @@ pub(super) fn astray(
 ) -> Option<String> {
     let ranks = link.ranks(address);
     let Some(owner) = ranks.first() else {
-        return Some("no member is known on this link: a router stands in".to_owned());
+        return Some("no member on this link serves it: a router stands in".to_owned());
     };
     if owner.id == entry.member {
         return None;
@@ -113,7 +113,13 @@ pub(super) fn astray(
 }
 
 /// `hamp.why/1`: where an address leads from here, and why.
+///
+/// Errors: it is no anycast address here.
 pub(in crate::daemon) fn why(daemon: &Daemon, now: Instant, address: IpAddr) -> Later {
+    if let Some(failure) = no_anycast(daemon, address) {
+        return std::future::ready(Err(failure)).boxed();
+    }
+    let class = daemon.config.class();
     let links: Vec<Value> = daemon
         .node
         .links()
@@ -134,11 +140,13 @@ pub(in crate::daemon) fn why(daemon: &Daemon, now: Instant, address: IpAddr) -> 
     let mut answer = json!({
         "schema": "hamp.why/1",
         "address": address,
-        "anycast": daemon.node.config().class.contains(address),
+        "anycast": true,
+        "drained": daemon.is_drained(),
         "client": daemon.node.config().client,
         "served_here": daemon.node.joined().any(|(prefix, _)| prefix.contains(&address)),
         "route": elsewhere.map(|route| shown(&route.prefix)),
         "source": null,
+        "stays": false,
         "leaves_by": null,
         "no_way": null,
         "links": links,
@@ -153,10 +161,12 @@ pub(in crate::daemon) fn why(daemon: &Daemon, now: Instant, address: IpAddr) -> 
     };
     match source(address) {
         Ok(source) => {
+            // Where an address of the class is local, the kernel sends from one to it.
+            answer["stays"] = class.contains(source).into();
             answer["leaves_by"] = at(source).into();
             answer["source"] = source.to_string().into();
         }
-        Err(error) => answer["no_way"] = error.to_string().into(),
+        Err(error) => answer["no_way"] = plain(&error.to_string()).into(),
     }
     let neighbours = Neighbours::new(daemon, now);
     let later = async move {
@@ -169,6 +179,24 @@ pub(in crate::daemon) fn why(daemon: &Daemon, now: Instant, address: IpAddr) -> 
         Ok(answer)
     };
     later.boxed()
+}
+
+/// Why an address is no anycast address here; `None`: it is one.
+fn no_anycast(daemon: &Daemon, address: IpAddr) -> Option<Failure> {
+    if daemon.node.config().class.contains(address) {
+        return None;
+    }
+    if daemon.config.class().contains(address) {
+        let message = format!("{address} is given up here: a host or a subnet has it for its own");
+        return Some(Failure::new(exit::FAILED, message).with_remedy("hamp status, under trouble"));
+    }
+    let class = &daemon.config.class;
+    let ipv4 = class.ipv4.iter().map(ToString::to_string);
+    let prefixes: Vec<String> = ipv4
+        .chain(class.ipv6.iter().map(ToString::to_string))
+        .collect();
+    let message = format!("{address} is outside the class ({})", prefixes.join(", "));
+    Some(Failure::new(exit::FAILED, message).with_remedy("an address of [class]"))
 }
 
 /// The address from which this host's kernel would send to `address`. Sends nothing.

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{mac, scope};
+use crate::addr::shown;
 use crate::addr::{Prefix, is_host};
-use crate::daemon::config::{LastLink, shown};
+use crate::daemon::config::LastLink;
 use crate::daemon::kernel::routes::Told;
 use crate::daemon::run::Daemon;
 use crate::linux::fib::Multipath;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use hamp::daemon::config::{Config, shown};
+use hamp::addr::shown;
+use hamp::daemon::config::Config;
 use serde_json::Value;
 
 use crate::topology::{Kind, Topology};

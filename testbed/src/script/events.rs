@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use hamp::daemon::config::shown;
+use hamp::addr::shown;
 use hamp::wire::frame::Frame;
 use hamp::wire::{Message, Statement};
 
