@@ -73,7 +73,7 @@ impl Node {
             return Err(JoinError::TooMany(self.config.limits.records));
         }
         self.joined.insert(prefix, options);
-        self.settle_serving(now);
+        self.settle_one(now, prefix);
         self.handle_timeout(now);
         Ok(())
     }
@@ -98,7 +98,7 @@ impl Node {
         self.joined
             .remove(&prefix)
             .ok_or(LeaveError::NotJoined(prefix))?;
-        self.settle_serving(now);
+        self.settle_one(now, prefix);
         self.handle_timeout(now);
         Ok(())
     }
@@ -124,6 +124,21 @@ impl Node {
         self.joined
             .iter()
             .map(|(prefix, options)| (*prefix, *options))
+    }
+
+    /// The same for one prefix that was joined or left: of thousands it alone is looked at, unless
+    /// there is a certificate, whose limit is one for all.
+    fn settle_one(&mut self, now: Instant, prefix: Prefix) {
+        if self.config.credentials.is_some() {
+            return self.settle_serving(now);
+        }
+        let options = self.joined.get(&prefix).copied();
+        match options {
+            Some(_) => self.served.insert(prefix),
+            None => self.served.remove(&prefix),
+        };
+        let links = self.links.values_mut();
+        links.for_each(|link| link.serve_one(now, prefix, options));
     }
 
     /// Serves on every link what was joined and is allowed; what is not, links tell of.

@@ -39,6 +39,22 @@ impl Link {
         gone.into_iter().for_each(|prefix| self.leave(now, prefix));
     }
 
+    /// Serves this one prefix too, or no longer.
+    pub(in crate::node) fn serve_one(
+        &mut self,
+        now: Instant,
+        prefix: Prefix,
+        options: Option<JoinOptions>,
+    ) {
+        let record = self.member.records().get(&prefix);
+        let stays = record.is_some_and(|record| !record.draining);
+        match options {
+            Some(options) if !stays => self.join(now, prefix, options),
+            None if stays => self.leave(now, prefix),
+            _ => {}
+        }
+    }
+
     fn join(&mut self, now: Instant, prefix: Prefix, options: JoinOptions) {
         let record = Record {
             address: RecordAddress::Prefix(prefix),
