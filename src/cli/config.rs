@@ -1,12 +1,14 @@
 //! `hamp config check`: everything a start would read, and what it means, without starting.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use super::ask::{cell, list, span, words};
 use crate::addr::shown;
-use crate::daemon::config::{Config, FILE, MemberScope, TrustMode};
+use crate::daemon::config::{Config, FILE, MemberScope, MemberTcp, TrustMode};
+use crate::daemon::host::{self, Fit};
 use crate::daemon::trust::Keyring;
 use crate::daemon::{Failure, clock, run};
 
@@ -32,8 +34,14 @@ impl Command {
         let Self::Check(check) = self;
         let config = Config::load(&check.file)?;
         let keyring = run::read_trust(&check.file, &config)?;
-        config.group(&check.file)?;
-        let told = meaning(check, &config, &keyring);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::io("runtime", &error))?;
+        // What a running daemon holds is known by its mark.
+        let left = BTreeSet::new();
+        let fit = runtime.block_on(host::check(&check.file, &config, &left))?;
+        let told = meaning(check, &config, &keyring, &fit);
         Ok(if check.json {
             format!("{told:#}\n")
         } else {
@@ -42,7 +50,7 @@ impl Command {
     }
 }
 
-fn meaning(check: &Check, config: &Config, keyring: &Keyring) -> Value {
+fn meaning(check: &Check, config: &Config, keyring: &Keyring, fit: &Fit) -> Value {
     let node = config.node(run::host_name);
     let roles = [
         ("member", config.member.is_some()),
@@ -55,22 +63,32 @@ fn meaning(check: &Check, config: &Config, keyring: &Keyring) -> Value {
         MemberScope::Site => "site",
         MemberScope::Global => "global",
     };
+    let tcp = match config.tcp() {
+        MemberTcp::Auto => "auto",
+        MemberTcp::Rebind => "rebind",
+        MemberTcp::Plain => "plain",
+    };
+    // As it was written: a prefix that holds what is never anycast is many without it.
+    let (ipv4, ipv6) = (&config.class.ipv4, &config.class.ipv6);
+    let ipv4 = ipv4.iter().map(ToString::to_string);
+    let class = ipv4.chain(ipv6.iter().map(ToString::to_string));
     json!({
         "schema": "hamp.config/1",
         "file": check.file,
         "name": node.name,
         "roles": roles,
-        "interfaces": config.node.interfaces,
-        "class": node.class.prefixes(),
+        "interfaces": fit.interfaces,
+        "class": class.collect::<Vec<_>>(),
         "addresses": config.addresses().iter().map(shown).collect::<Vec<_>>(),
         "preference": config.preference(),
         "scope": scope,
+        "tcp": tcp,
         "hello_ms": config.node.hello_ms,
         "dead_ms": u64::from(config.node.hello_ms) * u64::from(config.node.dead_hellos),
         "control": config.node.control,
         "group": config.node.group,
         "trust": trust(config, keyring),
-        "warnings": warnings(config, keyring, &roles),
+        "warnings": warnings(config, keyring, &roles, fit),
     })
 }
 
@@ -103,12 +121,12 @@ fn trust(config: &Config, keyring: &Keyring) -> Value {
 }
 
 /// What would not keep the daemon from starting, and is most likely not what was meant.
-fn warnings(config: &Config, keyring: &Keyring, roles: &[&str]) -> Vec<String> {
-    let mut warnings = Vec::new();
+fn warnings(config: &Config, keyring: &Keyring, roles: &[&str], fit: &Fit) -> Vec<String> {
+    let mut warnings = fit.warnings.clone();
     if roles.is_empty() {
         warnings.push("no role: [member], [client] or [router]; it only listens".to_owned());
     }
-    for name in &config.node.interfaces {
+    for name in &fit.interfaces {
         if nix::net::if_::if_nametoindex(name.as_str()).is_err() {
             warnings.push(format!("no interface {name} exists here now"));
         }
@@ -151,10 +169,11 @@ fn people(told: &Value) -> String {
     );
     if list(&told["addresses"]).next().is_some() {
         text += &format!(
-            "serves    {}; preference {}, scope {}\n",
+            "serves    {}; preference {}, scope {}, tcp {}\n",
             words(&told["addresses"]),
             told["preference"],
             cell(&told["scope"]),
+            cell(&told["tcp"]),
         );
     }
     text += &format!(

@@ -5,6 +5,7 @@
 
 mod document;
 mod error;
+mod group;
 mod member;
 mod roles;
 
@@ -250,8 +251,12 @@ impl Config {
         }
         for (at, name) in self.node.interfaces.iter().enumerate() {
             let strange = |c: char| c == '/' || c == '"' || c.is_whitespace() || c.is_control();
-            if name.is_empty() || name.len() > 15 || name.contains(strange) || name == "lo" {
-                let message = format!("\"{name}\" is no name of a link");
+            // Of an interface itself 15 bytes (IFNAMSIZ), of an altname 127 (ALTIFNAMSIZ).
+            let strange = name.contains(strange) || name == "." || name == "..";
+            if name.is_empty() || name.len() > 127 || strange || name == "lo" {
+                let message = format!(
+                    "\"{name}\" is no name of a link: write one as `ip -br link` lists it, like eth0"
+                );
                 return Err(("node.interfaces", message));
             }
             if self.node.interfaces[..at].contains(name) {
@@ -263,6 +268,9 @@ impl Config {
                 "node.control",
                 "is @NAME or a path of at most 107 bytes".to_owned(),
             ));
+        }
+        if let Some(group) = &self.node.group {
+            group::check(group).map_err(|message| ("node.group", message))?;
         }
         let class = self.class();
         if class.prefixes().is_empty() {
@@ -330,21 +338,6 @@ impl Config {
         self.member
             .as_ref()
             .map_or_else(MemberTcp::default, |member| member.tcp)
-    }
-
-    /// The group whose members may ask the daemon, as the configuration in `file` names it.
-    ///
-    /// # Errors
-    /// This host has no such group.
-    pub fn group(&self, file: &Path) -> Result<Option<u32>, Error> {
-        let Some(group) = &self.node.group else {
-            return Ok(None);
-        };
-        let known = super::control::group(group).ok_or_else(|| {
-            let message = format!("there is no group \"{group}\": groupadd --system {group}");
-            Error::at(file, &KeyPath::of(&["node", "group"]), message)
-        });
-        known.map(Some)
     }
 
     /// What is served from the start.

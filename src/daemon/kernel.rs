@@ -11,6 +11,7 @@ mod around;
 mod class;
 mod given_up;
 mod links;
+mod names;
 mod own;
 mod partial;
 pub mod remote;
@@ -74,7 +75,9 @@ pub struct Kernel {
     class: Class,
     member: bool,
     client: bool,
+    /// The interfaces to speak on, by the kernel's names.
     interfaces: Vec<String>,
+    names: names::Names,
     links: BTreeMap<LinkId, Attached>,
     /// What the last links that went were called.
     gone: BTreeMap<LinkId, String>,

@@ -9,6 +9,8 @@ pub mod clean;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod host;
+pub mod interfaces;
 pub mod kernel;
 pub mod log;
 pub mod notify;

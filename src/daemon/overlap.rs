@@ -11,16 +11,15 @@
 //!
 //! [`Kernel`]: super::kernel::Kernel
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::Failure;
 use super::config::{self, Config, KeyPath};
+use super::interfaces;
 use crate::addr::{Class, Prefix, is_host};
-use crate::linux::netlink::{Address, Around, Link, Netlink};
-use crate::linux::state::StateDir;
+use crate::linux::netlink::{Address, Around, Link};
 use crate::node::trouble::{Interface, Trouble, TroubleKind};
 
 /// What an address is, beside being in the class.
@@ -146,31 +145,35 @@ fn reserved(subnet: Prefix, on: Interface) -> Vec<(IpAddr, Use)> {
 //= docs/spec/membership.md#the-class
 //# A node MUST NOT start with a class that holds an address of its own host, a gateway of it, or
 //# a network, broadcast or subnet-router anycast address of a subnet that it is in.
-/// Refuses a configuration whose class holds what is in use, with its place in `file`.
+/// Refuses a configuration whose class holds what is in use, with its place in `file`; what is odd
+/// about one that is taken. `left`: what a daemon is known to have put on lo.
 ///
 /// # Errors
-/// It does, or the kernel does not tell its addresses.
-pub async fn check(file: &Path, config: &Config, dir: &StateDir) -> Result<(), Failure> {
-    let netlink = Netlink::open()
-        .await
-        .map_err(|error| Failure::io("netlink", &error))?;
-    let (links, around) = (netlink.links().await?, netlink.around().await?);
+/// It does.
+pub fn check(
+    file: &Path,
+    config: &Config,
+    (links, around): (&[Link], &Around),
+    left: &BTreeSet<Prefix>,
+) -> Result<Vec<String>, config::Error> {
     let class = config.class();
     let mut served = config.addresses();
-    served.extend(&dir.state.prefixes);
+    served.extend(left);
     let served = |address| served.iter().any(|prefix| prefix.contains(&address));
-    let speaks = |link: &Link| config.node.interfaces.contains(&link.name);
-    let found = find(&class, &links, &around, served, speaks);
+    let speaks = |link: &Link| {
+        let mut named = config.node.interfaces.iter();
+        named.any(|name| interfaces::is_called(link, name))
+    };
+    let found = find(&class, links, around, served, speaks);
+    let mut odd = Vec::new();
     if let Some((address, what)) = found.first_key_value() {
-        return Err(refusal(file, config, *address, *what).into());
+        return Err(refusal(file, config, *address, *what));
     }
-    for (server, link) in nameservers(&links) {
+    for (server, link) in nameservers(links) {
         if class.contains(server) && !served(server) {
-            tracing::warn!(
-                address = %server,
-                interface = link,
-                "the class holds the address of a DNS server on a link of this host"
-            );
+            odd.push(format!(
+                "the class holds the address of a DNS server on a link of this host: {server} on {link}"
+            ));
         }
     }
     for (index, subnets) in &around.subnets {
@@ -181,10 +184,12 @@ pub async fn check(file: &Path, config: &Config, dir: &StateDir) -> Result<(), F
         if let Some(net) = subnets.iter().find(inside) {
             let name = links.iter().find(|link| link.index == *index);
             let interface = name.map_or("an interface", |link| &link.name);
-            tracing::warn!(%net, interface, "the class holds all of a route to a link of this host");
+            odd.push(format!(
+                "the class holds all of a route to a link of this host: {net} on {interface}"
+            ));
         }
     }
-    Ok(())
+    Ok(odd)
 }
 
 fn refusal(file: &Path, config: &Config, address: IpAddr, what: Use) -> config::Error {

@@ -23,7 +23,7 @@ use super::control::{self, Call, Listener};
 use super::kernel::remote::Remote;
 use super::kernel::{Frame, Kernel, RENEW};
 use super::trust::Keyring;
-use super::{Failure, clock, exit, log, notify, overlap};
+use super::{Failure, clock, exit, host, log, notify};
 use crate::addr::Prefix;
 use crate::linux::checks;
 use crate::linux::netlink::Changes;
@@ -93,8 +93,11 @@ async fn drive(
     if let Some(stranger) = &place.stranger {
         tracing::warn!("the name @hamp-daemon is held by {stranger}, which is no hamp daemon");
     }
-    let overlap = overlap::check(file, &config, &dir).await;
-    overlap.inspect_err(|_| dir.remove_if_empty())?;
+    let fit = host::check(file, &config, &dir.state.prefixes).await;
+    let fit = fit.inspect_err(|_| dir.remove_if_empty())?;
+    for warning in fit.warnings {
+        tracing::warn!("{warning}");
+    }
     let (calls, called) = mpsc::channel(CALLS);
     let group = config.group(file)?;
     let listener = Listener::start(&control, place.usual(&dir), group, calls)?;
@@ -370,11 +373,7 @@ impl Daemon {
                 ),
                 None => tracing::info!(link = self.kernel.name(link), "link down"),
             }
-            let routed = self.kernel.name(link);
-            let routed = self
-                .config
-                .router()
-                .is_some_and(|router| router.acts_on(routed));
+            let routed = self.kernel.routes_on(self.kernel.name(link));
             self.node.set_routed(link, routed);
             if self.kernel.has(link) {
                 self.node.handle_link(clock::now(), link, state);

@@ -26,8 +26,10 @@ pub struct Groups {
     /// `None` where the interface does not do IPv6 (yet).
     ipv6: Option<Socket>,
     name: String,
-    /// Joined solicited-node groups and how many addresses need each.
+    /// Solicited-node groups and how many addresses need each.
     solicited: BTreeMap<Ipv6Addr, u32>,
+    /// Why a group that is needed was not joined, for people.
+    refused: Option<String>,
 }
 
 impl Groups {
@@ -38,14 +40,16 @@ impl Groups {
         let ipv4 = socket(Domain::IPV4, name)?;
         ipv4.bind(&SocketAddr::from(([0, 0, 0, 0], PORT)).into())?;
         let interface = InterfaceIndexOrAddress::Index(ifindex);
-        ipv4.join_multicast_v4_n(&GROUP_IPV4, &interface)?;
+        let joined = ipv4.join_multicast_v4_n(&GROUP_IPV4, &interface);
         let mut groups = Self {
             ifindex,
             _ipv4: ipv4,
             ipv6: None,
             name: name.to_owned(),
             solicited: BTreeMap::new(),
+            refused: None,
         };
+        groups.unless_full(joined)?;
         match groups.join_ipv6() {
             Err(error) if !without_ipv6(&error) => Err(error),
             _ => Ok(groups),
@@ -59,24 +63,47 @@ impl Groups {
             let ipv6 = socket(Domain::IPV6, &self.name)?;
             ipv6.set_only_v6(true)?;
             ipv6.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT)).into())?;
-            ipv6.join_multicast_v6(&GROUP_IPV6, self.ifindex)?;
-            for group in self.solicited.keys() {
-                ipv6.join_multicast_v6(group, self.ifindex)?;
+            let joined = ipv6.join_multicast_v6(&GROUP_IPV6, self.ifindex);
+            self.unless_full(joined)?;
+            let solicited = self.solicited.keys();
+            let joined: Vec<_> = solicited
+                .map(|group| ipv6.join_multicast_v6(group, self.ifindex))
+                .collect();
+            for joined in joined {
+                self.unless_full(joined)?;
             }
             self.ipv6 = Some(ipv6);
         }
         Ok(())
     }
 
-    /// Joins the solicited-node group of a served address (RFC 4291 §2.8). Errors: `ENOBUFS` when
-    /// the socket may hold no more memberships (`net.core.optmem_max`).
-    pub fn join_solicited(&mut self, address: Ipv6Addr) -> io::Result<()> {
+    /// Joins the solicited-node group of a served address (RFC 4291 §2.8), if the kernel lets it:
+    /// see [`Groups::refused`].
+    pub fn join_solicited(&mut self, address: Ipv6Addr) {
         let group = solicited_node(address);
-        if let (Some(ipv6), false) = (&self.ipv6, self.solicited.contains_key(&group)) {
-            ipv6.join_multicast_v6(&group, self.ifindex)?;
+        if let (Some(ipv6), false) = (&self.ipv6, self.solicited.contains_key(&group))
+            && let Err(error) = ipv6.join_multicast_v6(&group, self.ifindex)
+        {
+            self.refused = Some(error.to_string());
         }
         *self.solicited.entry(group).or_default() += 1;
-        Ok(())
+    }
+
+    /// Why the kernel did not join a group: the interface has to take all of them.
+    pub fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
+    }
+
+    /// That the kernel joins no more groups is no reason to do without the port and the others:
+    /// `net.core.optmem_max` (`ENOMEM`), `net.ipv4.igmp_max_memberships` (`ENOBUFS`).
+    fn unless_full(&mut self, joined: io::Result<()>) -> io::Result<()> {
+        match joined {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::ENOBUFS)) => {
+                self.refused = Some(error.to_string());
+                Ok(())
+            }
+            joined => joined,
+        }
     }
 
     /// Undoes one [`Groups::join_solicited`]; the group is left with its last address.

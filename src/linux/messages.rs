@@ -7,10 +7,8 @@
 //! snoops only those messages come that somebody here has joined for.
 
 use std::io;
-use std::mem::size_of;
 use std::os::fd::AsRawFd;
 
-use nix::libc;
 use nix::sys::socket::{LinkAddr, recvfrom};
 use socket2::{Domain, Socket, Type};
 
@@ -54,27 +52,5 @@ impl Listener {
 
 /// Lets the interface take frames to a link-layer group while the socket is open.
 fn join(socket: &Socket, ifindex: u32, group: [u8; 6]) -> io::Result<()> {
-    let mut request = libc::packet_mreq {
-        mr_ifindex: ifindex.try_into().map_err(io::Error::other)?,
-        mr_type: libc::PACKET_MR_MULTICAST as libc::c_ushort,
-        mr_alen: group.len() as libc::c_ushort,
-        mr_address: [0; 8],
-    };
-    request.mr_address[..group.len()].copy_from_slice(&group);
-    // SAFETY: `request` is an initialised packet_mreq that outlives the call, and the length is its
-    // size in bytes.
-    let done = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_PACKET,
-            libc::PACKET_ADD_MEMBERSHIP,
-            (&raw const request).cast(),
-            size_of::<libc::packet_mreq>() as libc::socklen_t,
-        )
-    };
-    if done == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    packet::join(socket, ifindex, Some(group))
 }

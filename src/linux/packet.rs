@@ -105,6 +105,12 @@ impl Tap {
         self.socket.async_io(Interest::READABLE, read).await
     }
 
+    /// Has the interface take frames to every link-layer group while the tap is open. Errors:
+    /// `ENODEV` when it is gone.
+    pub fn take_all_groups(&self) -> io::Result<()> {
+        join(&self.socket.get_ref().0, self.ifindex, None)
+    }
+
     /// Throws away what waits to be read; how many frames that were.
     pub fn discard(&self) -> usize {
         let mut buffer = [0; 64];
@@ -128,6 +134,39 @@ impl Tap {
         let to = address(self.ifindex, protocol)?;
         sendto(socket.as_raw_fd(), packet, &to, MsgFlags::empty())?;
         Ok(())
+    }
+}
+
+/// Has the interface take frames to a link-layer group, or to every one, while the socket is open.
+pub(super) fn join(socket: &Socket, ifindex: u32, group: Option<[u8; 6]>) -> io::Result<()> {
+    // A link without link-layer addresses takes a request of no length alone.
+    let (kind, length) = match group {
+        Some(group) => (libc::PACKET_MR_MULTICAST, group.len()),
+        None => (libc::PACKET_MR_ALLMULTI, 0),
+    };
+    let group = group.unwrap_or_default();
+    let mut request = libc::packet_mreq {
+        mr_ifindex: ifindex.try_into().map_err(io::Error::other)?,
+        mr_type: kind as libc::c_ushort,
+        mr_alen: length as libc::c_ushort,
+        mr_address: [0; 8],
+    };
+    request.mr_address[..group.len()].copy_from_slice(&group);
+    // SAFETY: `request` is an initialised packet_mreq that outlives the call, and the length is its
+    // size in bytes.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_ADD_MEMBERSHIP,
+            (&raw const request).cast(),
+            size_of::<libc::packet_mreq>() as libc::socklen_t,
+        )
+    };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
     }
 }
 

@@ -8,6 +8,7 @@ mod client_routes;
 mod common;
 mod forwarder;
 mod identity;
+mod interfaces;
 mod many_connections;
 mod not_for_us;
 mod one_fails;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         client_routes::TESTS,    //
         forwarder::TESTS,        //
         identity::TESTS,         //
+        interfaces::TESTS,       //
         many_connections::TESTS, //
         not_for_us::TESTS,       //
         operator::TESTS,         //

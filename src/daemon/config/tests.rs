@@ -180,6 +180,21 @@ fn a_bad_value_names_its_line_and_key() {
             "fast",
         ),
         ("control = \"@\"\n", "node.control", "@NAME"),
+        (
+            "group = \"\"\n",
+            "hamp.toml:3: node.group",
+            "the name of a group",
+        ),
+        (
+            "group = \"0\"\n",
+            "hamp.toml:3: node.group",
+            "getent group 0",
+        ),
+        (
+            "group = \"a b\"\n",
+            "hamp.toml:3: node.group",
+            "no name of a group",
+        ),
     ] {
         let error = error(&format!("{NODE}{text}"));
         assert!(error.contains(place) && error.contains(what), "{error}");
@@ -190,7 +205,8 @@ fn a_bad_value_names_its_line_and_key() {
         "[\"lo\"]",
         "[\"a/b\"]",
         "[\"eth0\", \"eth0\"]",
-        "[\"0123456789abcdef\"]",
+        "[\"..\"]",
+        &format!("[\"{}\"]", "e".repeat(128)),
     ] {
         let error = error(&format!("[node]\ninterfaces = {interfaces}\n"));
         assert!(

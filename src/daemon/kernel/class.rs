@@ -246,12 +246,6 @@ impl Kernel {
             .and_then(|place| u32::try_from(place).ok())
             .unwrap_or_default()
     }
-
-    /// Whether this host is a router of the link with this name.
-    fn routes_on(&self, name: &str) -> bool {
-        let router = self.router.as_ref();
-        router.is_some_and(|router| router.acts_on(name))
-    }
 }
 
 impl OnLink {

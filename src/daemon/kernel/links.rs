@@ -26,6 +26,8 @@ pub(super) struct Attached {
     pub(super) name: String,
     pub(super) tap: Arc<Tap>,
     pub(super) groups: Groups,
+    /// The tap takes every group, since `groups` cannot have all that are needed.
+    all_groups: bool,
     pub(super) state: Option<LinkState>,
     /// This host's addresses that are no anycast ones, and the subnets that they are in.
     pub(super) subnets: Vec<(IpAddr, Prefix)>,
@@ -35,6 +37,32 @@ pub(super) struct Attached {
 }
 
 impl Attached {
+    /// Has the interface take every group where the kernel joins no more of them.
+    pub(super) fn take_refused_groups(&mut self) {
+        let Some(error) = self.groups.refused().filter(|_| !self.all_groups) else {
+            return;
+        };
+        self.all_groups = true;
+        let name = &self.name;
+        let remedy = "raise net.core.optmem_max and net.ipv4.igmp_max_memberships, restart hamp";
+        match self.tap.take_all_groups() {
+            Ok(()) => tracing::warn!(
+                link = name,
+                error,
+                remedy,
+                "the kernel joins no more multicast groups: the interface takes all; a switch that \
+                 snoops (IGMP, MLD) may keep some of them from it"
+            ),
+            Err(failed) => tracing::warn!(
+                link = name,
+                error,
+                remedy,
+                "the kernel joins no more multicast groups, nor all of them ({failed}): some \
+                 addresses may not be found"
+            ),
+        }
+    }
+
     /// Whether the link is up and does the family of `prefix`.
     pub(super) fn does(&self, prefix: &Prefix) -> bool {
         self.state.is_some_and(|state| match prefix {
@@ -57,6 +85,7 @@ impl Kernel {
         if links.iter().any(|link| link.loopback && !link.up) {
             self.raise_loopback().await?;
         }
+        self.follow_names(&links);
         self.give_up(&links)?;
         self.find_strays(&links);
         let unnumbered = unnumbered(&links, &self.class);
@@ -102,10 +131,11 @@ impl Kernel {
             };
             let moved = std::mem::replace(&mut attached.subnets, subnets.clone()) != subnets;
             if attached.state != state {
-                if state.is_some_and(|state| state.ipv6.is_some())
-                    && let Err(error) = attached.groups.join_ipv6()
-                {
-                    tracing::warn!(link = attached.name, %error, "IPv6 group not joined");
+                if state.is_some_and(|state| state.ipv6.is_some()) {
+                    if let Err(error) = attached.groups.join_ipv6() {
+                        tracing::warn!(link = attached.name, %error, "IPv6 group not joined");
+                    }
+                    attached.take_refused_groups();
                 }
                 attached.state = state;
                 changes.push((id, state));
@@ -134,16 +164,6 @@ impl Kernel {
     /// Whether a link is there.
     pub fn has(&self, link: LinkId) -> bool {
         self.links.contains_key(&link)
-    }
-
-    /// Names of configured interfaces that do not exist.
-    pub fn absent(&self) -> Vec<&str> {
-        let exists = |name: &&str| !self.links.values().any(|attached| attached.name == **name);
-        self.interfaces
-            .iter()
-            .map(String::as_str)
-            .filter(exists)
-            .collect()
     }
 
     /// Names of configured interfaces that exist, but have no carrier or no address.
@@ -238,15 +258,18 @@ pub(super) fn attach(
     let tap = Arc::new(tap);
     let reading = read(LinkId(link.index), name.clone(), Arc::clone(&tap), frames);
     let reader = tokio::spawn(reading);
-    Ok(Some(Attached {
+    let mut attached = Attached {
         name,
         tap,
         groups,
+        all_groups: false,
         state: None,
         subnets: Vec::new(),
         class: OnLink::default(),
         reader,
-    }))
+    };
+    attached.take_refused_groups();
+    Ok(Some(attached))
 }
 
 /// Hands frames on, one after another, until the node no longer listens.

@@ -113,10 +113,9 @@ impl Kernel {
     ) -> Result<(), Failure> {
         if let (Prefix::V6(net), true) = (prefix, is_host(&prefix))
             && let Some(attached) = self.links.get_mut(&link)
-            && let Err(error) = attached.groups.join_solicited(net.addr())
         {
-            let name = &attached.name;
-            tracing::warn!(link = name, prefix = shown(&prefix), %error, "solicited-node group not joined");
+            attached.groups.join_solicited(net.addr());
+            attached.take_refused_groups();
         }
         if !self.held.contains_key(&prefix) {
             self.hold(now, &[prefix]).await?;

@@ -41,6 +41,7 @@ impl Kernel {
             member: false,
             client: config.is_client(),
             interfaces: config.node.interfaces.clone(),
+            names: super::names::Names::new(config),
             links: BTreeMap::new(),
             gone: BTreeMap::new(),
             held: BTreeMap::new(),

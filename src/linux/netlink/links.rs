@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::address::AddressMessage;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, Prop};
 
 use super::choice::{Address, choose};
 use super::{Error, Netlink};
@@ -16,6 +16,10 @@ pub struct Link {
     pub index: u32,
     /// The interface's name.
     pub name: String,
+    /// Other names that the kernel takes for it (`altname`).
+    pub altnames: Vec<String>,
+    /// Its description (`ifalias`), which is no name; empty: none.
+    pub alias: String,
     /// Its link-layer address; zero when it has none of 48 bits.
     pub mac: [u8; 6],
     /// Largest packet in bytes.
@@ -38,6 +42,8 @@ impl Link {
         let mut link = Self {
             index: message.header.index,
             name: String::new(),
+            altnames: Vec::new(),
+            alias: String::new(),
             mac: [0; 6],
             mtu: 0,
             up: flags.contains(LinkFlags::Up) && flags.contains(LinkFlags::Running),
@@ -49,6 +55,16 @@ impl Link {
         for attribute in message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name = name,
+                LinkAttribute::IfAlias(alias) => link.alias = alias,
+                LinkAttribute::PropList(all) => {
+                    link.altnames = all
+                        .into_iter()
+                        .filter_map(|one| match one {
+                            Prop::AltIfName(name) => Some(name),
+                            _ => None,
+                        })
+                        .collect();
+                }
                 LinkAttribute::Mtu(mtu) => link.mtu = mtu,
                 LinkAttribute::Address(bytes) => link.mac = bytes.try_into().unwrap_or_default(),
                 _ => {}
