@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::ask::{cell, list, span, words};
 use crate::addr::shown;
-use crate::daemon::config::{Config, FILE, MemberScope, MemberTcp, TrustMode};
+use crate::daemon::config::{Config, FILE, MemberTcp, TrustMode};
 use crate::daemon::host::{self, Fit};
 use crate::daemon::trust::Keyring;
-use crate::daemon::{Failure, clock, run};
+use crate::daemon::{Failure, clock, run, status};
 
 /// What can be done with a configuration.
 #[derive(Debug, clap::Subcommand)]
@@ -58,11 +58,6 @@ fn meaning(check: &Check, config: &Config, keyring: &Keyring, fit: &Fit) -> Valu
         ("router", config.router().is_some()),
     ];
     let roles: Vec<&str> = roles.iter().filter(|one| one.1).map(|one| one.0).collect();
-    let scope = match config.scope() {
-        MemberScope::Link => "link",
-        MemberScope::Site => "site",
-        MemberScope::Global => "global",
-    };
     let tcp = match config.tcp() {
         MemberTcp::Auto => "auto",
         MemberTcp::Rebind => "rebind",
@@ -81,7 +76,7 @@ fn meaning(check: &Check, config: &Config, keyring: &Keyring, fit: &Fit) -> Valu
         "class": class.collect::<Vec<_>>(),
         "addresses": config.addresses().iter().map(shown).collect::<Vec<_>>(),
         "preference": config.preference(),
-        "scope": scope,
+        "scope": status::scope(config.scope().into()),
         "tcp": tcp,
         "hello_ms": config.node.hello_ms,
         "dead_ms": u64::from(config.node.hello_ms) * u64::from(config.node.dead_hellos),

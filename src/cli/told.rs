@@ -87,7 +87,7 @@ fn what(done: &Value) -> String {
 fn takers(owners: &Value) -> String {
     let mut links: BTreeMap<&str, BTreeMap<Who, Vec<String>>> = BTreeMap::new();
     for owner in list(owners) {
-        let who = match owner["name"].as_str() {
+        let who = match owner["name"].as_str().or(owner["id"].as_str()) {
             Some(name) => Who::Member(name.to_owned()),
             None if owner["elsewhere"] == true => Who::Router,
             None => Who::Nobody,

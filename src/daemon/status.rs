@@ -29,6 +29,7 @@ use crate::node::{Link, LinkId};
 use crate::proto::view::Peer;
 use crate::proto::{Reason, Timing, What};
 use crate::time::{Duration, Instant};
+use crate::wire::frame::mac_text;
 use crate::wire::{MemberId, Name, Record, Scope};
 
 /// Records of others that are listed for a link: with all that a large router has, the node's hellos
@@ -179,7 +180,7 @@ fn link_status(daemon: &Daemon, now: Instant, id: LinkId, link: &Link) -> Value 
         "link": daemon.kernel.name(id),
         "index": id.0,
         "up": state.is_some(),
-        "mac": state.map(|state| mac(&state.mac)),
+        "mac": state.map(|state| mac_text(state.mac)),
         "ipv4": state.and_then(|state| state.ipv4),
         "ipv6": state.and_then(|state| state.ipv6),
         "mtu_bytes": state.map(|state| state.mtu),
@@ -220,7 +221,7 @@ fn trouble(
         "kind": trouble.kind.as_str(),
         "text": text,
         "member": trouble.member.map(|id| format!("{id:#}")),
-        "mac": trouble.mac.as_ref().map(mac),
+        "mac": trouble.mac.map(mac_text),
         "address": trouble.address,
         "interface": trouble.interface.map(|name| name.to_string()),
         "reason": trouble.reason.map(Reason::as_str),
@@ -274,7 +275,7 @@ fn one_peer(now: Instant, id: MemberId, peer: &Peer, listed: usize) -> Value {
 fn one_member(id: MemberId, address: &[u8; 6], timing: Timing) -> Map<String, Value> {
     let mut member = Map::new();
     member.insert("id".into(), format!("{id:#}").into());
-    member.insert("mac".into(), mac(address).into());
+    member.insert("mac".into(), mac_text(*address).into());
     member.insert("hello_ms".into(), millis(timing.hello).into());
     member.insert("dead_ms".into(), millis(timing.dead_time()).into());
     member
@@ -326,16 +327,13 @@ fn records(records: impl Iterator<Item = Record>) -> Value {
     known.collect()
 }
 
-pub(super) fn scope(scope: Scope) -> &'static str {
+/// A scope as the configuration writes it.
+pub fn scope(scope: Scope) -> &'static str {
     match scope {
         Scope::Site => "site",
         Scope::Global => "global",
         Scope::Link | Scope::Unknown(_) => "link",
     }
-}
-
-pub(super) fn mac(address: &[u8; 6]) -> String {
-    address.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 pub(super) fn millis(span: Duration) -> u64 {

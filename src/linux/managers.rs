@@ -98,7 +98,11 @@ impl What {
 
 /// Who can be told to leave it alone, and how.
 pub fn remedy(what: What) -> String {
-    let running = running();
+    remedy_of(what, &running())
+}
+
+/// The same where these programs run.
+fn remedy_of(what: What, running: &[String]) -> String {
     let known = MANAGERS.iter().filter(|Manager(name, takes, _)| {
         takes.contains(&what) && running.iter().any(|n| n == name)
     });
@@ -132,9 +136,39 @@ mod tests {
 
     #[test]
     fn where_no_manager_runs_the_hint_is_a_general_one() {
-        assert!(remedy(What::Filter).contains("flush ruleset") || !running().is_empty());
-        for Manager(name, _, remedy) in MANAGERS {
-            assert!(name.len() <= 15 && !remedy.is_empty());
+        for what in [What::Routes, What::Addresses, What::Filter, What::Settings] {
+            for running in [&[][..], &["sshd".to_owned(), "hamp".to_owned()]] {
+                assert_eq!(remedy_of(what, running), what.general());
+            }
+        }
+    }
+
+    #[test]
+    fn the_managers_that_run_are_named_for_what_they_take_alone() {
+        let running = ["NetworkManager", "systemd-network", "firewalld"].map(str::to_owned);
+        let routes = remedy_of(What::Routes, &running);
+        assert!(routes.contains("ManageForeignRoutes=no"), "{routes}");
+        assert!(routes.contains("; NetworkManager: "), "{routes}");
+        assert!(!routes.contains("firewalld"), "{routes}");
+        let filter = remedy_of(What::Filter, &running);
+        assert!(filter.starts_with("firewalld: "), "{filter}");
+        assert!(!filter.contains("etworkd"), "{filter}");
+        assert_eq!(
+            remedy_of(What::Settings, &running),
+            What::Settings.general()
+        );
+    }
+
+    #[test]
+    fn managers_are_named_as_the_kernel_names_them() {
+        for Manager(name, takes, remedy) in MANAGERS {
+            assert!(name.len() <= 15 && !takes.is_empty(), "{name}");
+            let running = [(*name).to_owned()];
+            assert!(
+                takes
+                    .iter()
+                    .all(|what| remedy_of(*what, &running).contains(remedy))
+            );
         }
     }
 }

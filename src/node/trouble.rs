@@ -2,7 +2,7 @@
 //!
 //! A trouble is told once when it begins and then once a minute for as long as it is noted again, so
 //! that a log stays short whatever a stranger sends; `status` lists those of the last minutes. The
-//! table is bounded: what does not fit is counted, and told with the next one that does.
+//! table is bounded: what does not fit is counted as one trouble of its own.
 
 use core::fmt;
 use core::net::IpAddr;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use crate::proto::Reason;
 use crate::time::{Duration, Instant};
 use crate::wire::MemberId;
-use crate::wire::frame::Mac;
+use crate::wire::frame::{Mac, mac_text};
 
 /// A trouble that goes on is told again after so long.
 pub const TOLD_AGAIN: Duration = Duration::from_secs(60);
@@ -73,6 +73,8 @@ pub enum TroubleKind {
     LinkNotOpened,
     /// An interface is neither Ethernet nor point-to-point.
     NoLink,
+    /// There are more troubles than are told one by one.
+    MoreTroubles,
 }
 
 impl TroubleKind {
@@ -104,6 +106,7 @@ impl TroubleKind {
             Self::NotHeld => "not_held",
             Self::LinkNotOpened => "link_not_opened",
             Self::NoLink => "no_link",
+            Self::MoreTroubles => "more_troubles",
         }
     }
 
@@ -130,6 +133,7 @@ impl TroubleKind {
             Self::NotHeld => "an anycast address cannot be put on lo",
             Self::LinkNotOpened => "an interface cannot be opened",
             Self::NoLink => "an interface is neither an Ethernet nor a point-to-point link",
+            Self::MoreTroubles => "there are more troubles than are told one by one",
             Self::OwnInClass => {
                 "the class holds this host's own address, which is given up: no anycast address here"
             }
@@ -190,6 +194,7 @@ impl TroubleKind {
             Self::NotHeld => "it is tried again; the debug log says why",
             Self::LinkNotOpened => "the log says why; it is tried again every 5 s",
             Self::NoLink => "take it out of node.interfaces",
+            Self::MoreTroubles => "mend those that hamp status lists: the others are told then",
             Self::OwnInClass | Self::GatewayInClass | Self::SubnetInClass => {
                 "carve the class out so that no host has an address of it (class.ipv4, class.ipv6), or \
                  give the host another address"
@@ -272,11 +277,7 @@ impl fmt::Display for Trouble {
             write!(f, ", member {member}")?;
         }
         if let Some(mac) = self.mac {
-            write!(
-                f,
-                ", at {}",
-                mac.map(|byte| format!("{byte:02x}")).join(":")
-            )?;
+            write!(f, ", at {}", mac_text(mac))?;
         }
         if let Some(address) = self.address {
             write!(f, ", address {address}")?;
@@ -319,13 +320,11 @@ pub struct Course {
 #[derive(Debug, Clone, Default)]
 pub struct Troubles {
     known: BTreeMap<Trouble, Course>,
-    /// Troubles that found no room.
-    untold: u64,
 }
 
 impl Troubles {
-    /// Notes a trouble, and returns whether to tell people of it now.
-    pub fn note(&mut self, now: Instant, trouble: Trouble) -> bool {
+    /// Notes a trouble, and returns what to tell people of now: it, or that there are more than fit.
+    pub fn note(&mut self, now: Instant, trouble: Trouble) -> Option<Trouble> {
         let over = |course: &Course| now >= course.last + OVER;
         if let Some(course) = self.known.get_mut(&trouble)
             && !over(course)
@@ -336,14 +335,15 @@ impl Troubles {
             if again {
                 course.told = now;
             }
-            return again;
+            return again.then_some(trouble);
         }
         if self.known.len() >= MAX_TROUBLES {
             self.known.retain(|_, course| !over(course));
         }
-        if self.known.len() >= MAX_TROUBLES {
-            self.untold += 1;
-            return false;
+        // The last place is for all those that find none.
+        let more = Trouble::new(TroubleKind::MoreTroubles);
+        if self.known.len() + 1 >= MAX_TROUBLES && trouble != more {
+            return self.note(now, more);
         }
         let course = Course {
             since: now,
@@ -352,7 +352,7 @@ impl Troubles {
             told: now,
         };
         self.known.insert(trouble, course);
-        true
+        Some(trouble)
     }
 
     /// Forgets the troubles that `ended` names: they are mended.
@@ -364,11 +364,6 @@ impl Troubles {
     pub fn current(&self, now: Instant) -> impl Iterator<Item = (&Trouble, &Course)> {
         let known = self.known.iter();
         known.filter(move |(_, course)| now < course.last + OVER)
-    }
-
-    /// How many found no room.
-    pub fn untold(&self) -> u64 {
-        self.untold
     }
 }
 
@@ -388,24 +383,34 @@ mod tests {
         let mut troubles = Troubles::default();
         let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
         let told: Vec<u64> = (0..=120)
-            .filter(|second| troubles.note(at(*second), trouble(1)))
+            .filter(|second| troubles.note(at(*second), trouble(1)).is_some())
             .collect();
         assert_eq!(told, [0, 60, 120]);
-        assert!(troubles.note(at(121), trouble(2)), "another one");
+        let another = troubles.note(at(121), trouble(2));
+        assert_eq!(another, Some(trouble(2)));
         assert_eq!(troubles.current(at(239)).count(), 2);
         assert_eq!(troubles.current(at(240)).count(), 1);
-        assert!(troubles.note(at(500), trouble(1)), "it begins anew");
+        let anew = troubles.note(at(500), trouble(1));
+        assert_eq!(anew, Some(trouble(1)));
     }
 
     #[test]
-    fn the_table_is_bounded() {
+    fn the_table_is_bounded_and_what_does_not_fit_is_told_as_one() {
         let mut troubles = Troubles::default();
-        for last in 0..=200 {
-            troubles.note(Instant::ZERO, trouble(last));
-        }
-        assert_eq!(troubles.current(Instant::ZERO).count(), MAX_TROUBLES);
-        assert_eq!(troubles.untold(), 201 - MAX_TROUBLES as u64);
-        assert!(troubles.note(Instant::ZERO + OVER, trouble(250)));
+        let told = (0..=200).filter_map(|last| troubles.note(Instant::ZERO, trouble(last)));
+        let told: Vec<Trouble> = told.collect();
+        let more = Trouble::new(TroubleKind::MoreTroubles);
+        let fit = MAX_TROUBLES - 1;
+        assert_eq!((told.len(), told.last()), (MAX_TROUBLES, Some(&more)));
+        let current: Vec<_> = troubles.current(Instant::ZERO).collect();
+        assert_eq!(current.len(), MAX_TROUBLES);
+        let course = current.iter().find(|(known, _)| **known == more).unwrap().1;
+        assert_eq!(course.count, 201 - fit as u64);
+        // What is known already is told again all the same, and there is room when all is over.
+        let again = troubles.note(Instant::ZERO + TOLD_AGAIN, trouble(1));
+        assert_eq!(again, Some(trouble(1)));
+        let later = Instant::ZERO + TOLD_AGAIN + OVER;
+        assert_eq!(troubles.note(later, trouble(250)), Some(trouble(250)));
     }
 
     #[test]

@@ -65,8 +65,6 @@ pub struct Pin {
     pub member: MemberId,
     /// Where that is.
     pub mac: Mac,
-    /// A router of the link.
-    pub router: bool,
     /// Serves something: where this host is a router, its route leads there.
     pub serves: bool,
     /// Whether it is used.
@@ -157,7 +155,6 @@ impl Pins {
                 let pin = Pin {
                     member: id,
                     mac: peer.mac(),
-                    router: peer.is_router(),
                     serves: !peer.records().is_empty(),
                     state,
                     confirm_at: known.map_or(now, |pin| pin.confirm_at),
@@ -275,6 +272,9 @@ impl Pins {
                 _ => None,
             };
             if let Some(times) = ask {
+                //= docs/spec/trust.md#pins
+                //# Before an address is used so, a host MUST ask for it by ARP or neighbour discovery,
+                //# and wait 100 ms for answers.
                 let until = now + ANSWER_TIME;
                 let now_too = asked < AT_ONCE;
                 asked += 1;

@@ -1,3 +1,5 @@
+//! How another router's neighbours are written on the command line and into its configuration.
+
 use super::*;
 
 fn neighbour(text: &str) -> Result<Neighbour, String> {

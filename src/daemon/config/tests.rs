@@ -1,3 +1,5 @@
+//! What a configuration file may say, and what is answered to one that may not be.
+
 use super::*;
 
 fn error(text: &str) -> String {

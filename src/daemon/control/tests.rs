@@ -1,3 +1,5 @@
+//! The control socket between a command and a daemon of a test.
+
 use std::io::{BufRead, BufReader, Write};
 
 use std::os::unix::net as std_unix;

@@ -15,7 +15,7 @@ impl Kernel {
     /// Notes a trouble of the whole host; people are told when it begins, and once a minute while it
     /// goes on.
     pub(super) fn trouble(&mut self, now: Instant, trouble: Trouble) {
-        if self.troubles.note(now, trouble) {
+        if let Some(trouble) = self.troubles.note(now, trouble) {
             let kind = trouble.kind.as_str();
             tracing::warn!(kind, "{trouble}");
         }

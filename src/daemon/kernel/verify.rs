@@ -89,6 +89,8 @@ impl Kernel {
                     // A table that was flushed while it was listed is no reason to forget.
                     let lost = self.watch.rules_lost != self.tables.losses();
                     if let Some(texts) = texts.filter(|_| !lost) {
+                        let connections = sockets.len();
+                        tracing::debug!(connections, "connections copied");
                         self.tables.keep_connections(texts);
                     }
                     // A connection that was not established yet is copied once more.
@@ -203,7 +205,7 @@ impl Kernel {
             return;
         }
         let trouble = Trouble::new(kind);
-        if !self.troubles.note(now, trouble) {
+        if self.troubles.note(now, trouble) != Some(trouble) {
             return;
         }
         let some: Vec<String> = lost.iter().take(4).map(ToString::to_string).collect();

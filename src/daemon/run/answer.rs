@@ -5,11 +5,13 @@ use std::future;
 use futures_util::FutureExt;
 
 use super::Daemon;
+use super::serving::Change;
 use crate::addr::shown;
 use crate::daemon::control::{Asker, Request};
 use crate::daemon::status;
 use crate::node::{Event, Family};
 use crate::time::Instant;
+use crate::wire::frame::mac_text;
 
 impl Daemon {
     pub(super) fn tell(&self, event: &Event) {
@@ -76,7 +78,7 @@ impl Daemon {
                 tracing::warn!(link = self.kernel.name(*link), kind, "{trouble}");
             }
             Event::Neighbour { link, address, mac } => {
-                let (link, mac) = (self.kernel.name(*link), mac.as_ref().map(status::mac));
+                let (link, mac) = (self.kernel.name(*link), mac.map(mac_text));
                 tracing::trace!(link, %address, mac, "neighbour entry");
             }
             Event::Lease { link, lasts, .. } => {
@@ -107,7 +109,24 @@ impl Daemon {
             Request::Progress { prefix } => Ok(status::progress(self, prefix)),
             Request::Trust { mode } => self.set_trust(now, mode),
             Request::Reload => self.reload(now),
-            change => self.change(now, change, asker).await,
+            Request::Join {
+                prefix,
+                preference,
+                scope,
+            } => {
+                let change = Change::Join {
+                    prefix,
+                    preference,
+                    scope,
+                };
+                self.change(now, change, asker).await
+            }
+            Request::Leave { prefix, force } => {
+                let change = Change::Leave { prefix, force };
+                self.change(now, change, asker).await
+            }
+            Request::Drain { force } => self.change(now, Change::Drain { force }, asker).await,
+            Request::Undrain => self.change(now, Change::Undrain, asker).await,
         };
         future::ready(done).boxed()
     }

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::Daemon;
 use crate::addr::{Prefix, shown};
-use crate::daemon::control::{Asker, Request};
+use crate::daemon::config::MemberScope;
+use crate::daemon::control::Asker;
 use crate::daemon::{Failure, exit, status};
 use crate::linux::state::Joined;
 use crate::node::{JoinOptions, Link, LinkId, Remaining};
@@ -17,17 +18,34 @@ use crate::wire::Scope;
 /// Prefixes that one refusal names.
 const NAMED: usize = 5;
 
+/// What people want changed of what is served.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Change {
+    /// Serve a prefix.
+    Join {
+        prefix: Prefix,
+        preference: Option<u16>,
+        scope: Option<MemberScope>,
+    },
+    /// Leave a prefix; `None`: everything.
+    Leave { prefix: Option<Prefix>, force: bool },
+    /// Serve nothing until further notice.
+    Drain { force: bool },
+    /// Serve again.
+    Undrain,
+}
+
 impl Daemon {
-    /// Does what a request wants changed of what is served.
+    /// Does what people want changed of what is served.
     pub(super) async fn change(
         &mut self,
         now: Instant,
-        request: Request,
+        change: Change,
         asker: Asker,
     ) -> Result<Value, Failure> {
         let (user, process) = (asker.user, asker.process);
-        match request {
-            Request::Join {
+        match change {
+            Change::Join {
                 prefix,
                 preference,
                 scope,
@@ -41,7 +59,7 @@ impl Daemon {
                 tracing::info!(prefix = shown(&prefix), user, process, "told to join");
                 Ok(status::done(self, "join", &[prefix]))
             }
-            Request::Leave { prefix, force } => {
+            Change::Leave { prefix, force } => {
                 let prefixes = match prefix {
                     Some(prefix) => vec![prefix.trunc()],
                     None => self.served(),
@@ -55,7 +73,7 @@ impl Daemon {
                 }
                 Ok(status::done(self, "leave", &prefixes))
             }
-            Request::Drain { force } => {
+            Change::Drain { force } => {
                 let unchanged = self.is_drained();
                 let prefixes = self.served();
                 if !unchanged {
@@ -73,7 +91,7 @@ impl Daemon {
                     status::done(self, "drain", &prefixes),
                 ))
             }
-            Request::Undrain => {
+            Change::Undrain => {
                 let unchanged = !self.is_drained();
                 let wanted = self.wanted();
                 let prefixes: Vec<Prefix> = wanted.keys().copied().collect();
@@ -89,8 +107,6 @@ impl Daemon {
                     status::done(self, "undrain", &prefixes),
                 ))
             }
-            // What only asks is answered elsewhere.
-            _ => Ok(status::done(self, "", &[])),
         }
     }
 

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
+use super::millis;
 use super::ranks::{astray, name};
-use super::{mac, millis};
 use crate::addr::Class;
 use crate::daemon::Failure;
 use crate::daemon::run::Daemon;
@@ -14,7 +14,7 @@ use crate::linux::netlink::Netlink;
 use crate::node::{Link, LinkId};
 use crate::time::{Duration, Instant};
 use crate::wire::MemberId;
-use crate::wire::frame::Mac;
+use crate::wire::frame::{Mac, mac_text};
 
 /// An entry that the node has verified.
 struct Known {
@@ -86,7 +86,7 @@ impl Neighbours {
                 json!({
                     "link": name,
                     "address": address,
-                    "mac": known.or(kernel.and_then(|kernel| kernel.mac)).as_ref().map(mac),
+                    "mac": known.or(kernel.and_then(|kernel| kernel.mac)).map(mac_text),
                     "member": entry.map(|entry| format!("{:#}", entry.member)),
                     "name": entry.and_then(|entry| entry.name.as_deref()),
                     "preference": entry.and_then(|entry| entry.preference),

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::ranks;
 use crate::addr::{Prefix, shown};
 use crate::daemon::run::Daemon;
 use crate::node::{Link, LinkId};
-use crate::proto::view::Peer;
 use crate::wire::MemberId;
 
 /// Entries of a list at most: with all that thousands of prefixes would have, hellos would wait.
@@ -115,7 +115,7 @@ fn owners(daemon: &Daemon, prefix: Prefix) -> Vec<Value> {
         json!({
             "link": daemon.kernel.name(id),
             "id": owner.map(|owner| format!("{:#}", owner.id)),
-            "name": owner.map(|owner| daemon.called(id, owner.id)),
+            "name": owner.and_then(|owner| ranks::name(daemon, id, owner.id)),
             "own": owner.is_some_and(|owner| owner.own),
             "elsewhere": daemon.node.stands_in(id, prefix.network()),
         })
@@ -126,8 +126,7 @@ fn owners(daemon: &Daemon, prefix: Prefix) -> Vec<Value> {
 impl Daemon {
     /// A member as people call it: by its host's name, if it states one, and its id.
     pub(in crate::daemon) fn called(&self, link: LinkId, id: MemberId) -> String {
-        let peer = self.node.link(link).and_then(|link| link.peer(id));
-        match peer.and_then(Peer::name) {
+        match ranks::name(self, link, id) {
             Some(name) => format!("{name} ({id})"),
             None => id.to_string(),
         }

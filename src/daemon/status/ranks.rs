@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 
+use super::Later;
 use super::neighbours::Neighbours;
-use super::{Later, mac};
 use crate::addr::{Prefix, shown};
 use crate::daemon::run::Daemon;
 use crate::daemon::{Failure, exit, plain};
@@ -14,6 +14,7 @@ use crate::node::{Link, LinkId};
 use crate::proto::ownership::Candidate;
 use crate::proto::resolver::{Entry, MAX_AGE};
 use crate::time::Instant;
+use crate::wire::frame::mac_text;
 use crate::wire::{MemberId, Name};
 
 /// Prefixes whose ranks are listed for a link: with all that a large router has, the node's hellos
@@ -29,7 +30,7 @@ pub(super) fn link_prefixes(daemon: &Daemon, id: LinkId, link: &Link) -> Vec<Val
                 "prefix": shown(&prefix),
                 "owner": format!("{:#}", owner.id),
                 "owner_name": name(daemon, id, owner.id),
-                "owner_mac": mac(&owner.mac),
+                "owner_mac": mac_text(owner.mac),
                 "own": owner.own,
                 "ranks": ranks(daemon, id, &link.ranks(prefix.addr())),
             })
@@ -56,7 +57,7 @@ fn ranks(daemon: &Daemon, link: LinkId, ranks: &[Candidate]) -> Vec<Value> {
             json!({
                 "id": format!("{:#}", candidate.id),
                 "name": name(daemon, link, candidate.id),
-                "mac": mac(&candidate.mac),
+                "mac": mac_text(candidate.mac),
                 "own": candidate.own,
                 "draining": candidate.draining,
                 "preference": candidate.preference,

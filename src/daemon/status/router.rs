@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{mac, scope};
+use super::scope;
 use crate::addr::shown;
 use crate::addr::{Prefix, is_host};
 use crate::daemon::config::LastLink;
@@ -14,6 +14,7 @@ use crate::linux::fib::Multipath;
 use crate::linux::sysctl;
 use crate::node::{Link, Route, Router};
 use crate::proto::election::{Family, Forwarder};
+use crate::wire::frame::mac_text;
 use crate::wire::{MemberId, Record};
 
 /// Prefixes that an answer lists: with all of a large router's the node's hellos would wait.
@@ -74,7 +75,7 @@ fn hops(daemon: &Daemon, route: &Route) -> Vec<Value> {
         json!({
             "link": daemon.kernel.name(hop.link),
             "via": (!multicast).then_some(hop.address),
-            "mac": (hop.mac != [0; 6]).then(|| mac(&hop.mac)),
+            "mac": (hop.mac != [0; 6]).then(|| mac_text(hop.mac)),
         })
     })
     .collect()

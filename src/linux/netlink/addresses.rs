@@ -113,18 +113,7 @@ impl Netlink {
         if message.header.index != self.loopback {
             return None;
         }
-        let find = |local: bool| {
-            message
-                .attributes
-                .iter()
-                .find_map(|attribute| match attribute {
-                    AddressAttribute::Local(address) if local => Some(*address),
-                    AddressAttribute::Address(address) if !local => Some(*address),
-                    _ => None,
-                })
-        };
-        let address: IpAddr = find(true).or_else(|| find(false))?;
-        Prefix::new(address, message.header.prefix_len).ok()
+        configured(message)
     }
 
     /// The local route that stands for a whole IPv6 prefix.
@@ -137,4 +126,21 @@ impl Netlink {
         route.header.table = LOCAL_TABLE;
         Some(route)
     }
+}
+
+/// The address that a message is about, with its prefix: the local one where it also names the other
+/// end's.
+pub(super) fn configured(message: &AddressMessage) -> Option<Prefix> {
+    let find = |local: bool| {
+        message
+            .attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                AddressAttribute::Local(address) if local => Some(*address),
+                AddressAttribute::Address(address) if !local => Some(*address),
+                _ => None,
+            })
+    };
+    let address: IpAddr = find(true).or_else(|| find(false))?;
+    Prefix::new(address, message.header.prefix_len).ok()
 }

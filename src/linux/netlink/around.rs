@@ -4,13 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use futures_util::TryStreamExt;
-use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::AddressAttribute;
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType, RouteVia,
 };
 
+use super::addresses::configured;
 use super::routes::{destination, interface};
 use super::{Error, Netlink, OURS};
 use crate::addr::Prefix;
@@ -33,40 +32,25 @@ impl Netlink {
     pub async fn around(&self) -> Result<Around, Error> {
         let mut around = Around::default();
         for message in self.addresses().await? {
+            around
+                .own
+                .extend(configured(&message).map(|own| own.addr()));
             for attribute in &message.attributes {
-                // Of a point-to-point link, the second one is the other end's.
-                let (own, there) = match attribute {
-                    AddressAttribute::Local(address) => (Some(*address), None),
-                    AddressAttribute::Address(address) => (None, Some(*address)),
-                    _ => continue,
+                // Of a point-to-point link, this one is the other end's.
+                let AddressAttribute::Address(there) = attribute else {
+                    continue;
                 };
-                around.own.extend(own);
                 let length = message.header.prefix_len;
-                let net = there.and_then(|there| Prefix::new(there, length).ok());
+                let net = Prefix::new(*there, length).ok();
                 let subnets = around.subnets.entry(message.header.index).or_default();
                 subnets.extend(net.map(|net| net.trunc()));
             }
-            // IPv6 addresses come without a local one, unless they have a peer.
-            let local = |a: &AddressAttribute| matches!(a, AddressAttribute::Local(_));
-            if !message.attributes.iter().any(local) {
-                around
-                    .own
-                    .extend(message.attributes.iter().find_map(|a| match a {
-                        AddressAttribute::Address(address) => Some(*address),
-                        _ => None,
-                    }));
-            }
         }
-        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            let mut wanted = RouteMessage::default();
-            wanted.header.address_family = family;
-            let mut routes = self.handle.route().get(wanted).execute();
-            let failed = |error| Error::new("list routes", error);
-            while let Some(route) = routes.try_next().await.map_err(failed)? {
-                around.routes += 1;
-                around.learn(&route);
-            }
-        }
+        let learn = |route: RouteMessage| {
+            around.routes += 1;
+            around.learn(&route);
+        };
+        self.each_route(learn).await?;
         Ok(around)
     }
 }

@@ -7,10 +7,11 @@ use std::net::IpAddr;
 
 use nix::libc;
 use rtnetlink::packet_core::Parseable;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::address::AddressMessage;
 use rtnetlink::packet_route::route::RouteMessage;
 
 use super::OURS;
+use super::addresses::configured;
 use super::bulk::Bulk;
 use super::message::{address, attributes, number, put};
 use super::routes::destination;
@@ -24,7 +25,8 @@ impl Bulk {
     pub fn holdings(&mut self) -> io::Result<BTreeSet<Prefix>> {
         let mut held = BTreeSet::new();
         self.dump(libc::RTM_GETADDR, &[0; 8], |body| {
-            held.extend(configured(body));
+            let message = AddressMessage::parse(body).ok();
+            held.extend(message.and_then(|message| configured(&message)));
         })?;
         let mut asked = vec![0; 12];
         asked[0] = u8::try_from(libc::AF_INET6).unwrap_or_default();
@@ -49,22 +51,6 @@ impl Bulk {
         })?;
         Ok(entries)
     }
-}
-
-fn configured(body: &[u8]) -> Option<Prefix> {
-    let message = AddressMessage::parse(body).ok()?;
-    let find = |local: bool| {
-        message
-            .attributes
-            .iter()
-            .find_map(|attribute| match attribute {
-                AddressAttribute::Local(address) if local => Some(*address),
-                AddressAttribute::Address(address) if !local => Some(*address),
-                _ => None,
-            })
-    };
-    let address = find(true).or_else(|| find(false))?;
-    Prefix::new(address, message.header.prefix_len).ok()
 }
 
 fn entry(body: &[u8]) -> Option<((u32, IpAddr), [u8; 6])> {

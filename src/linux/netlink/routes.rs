@@ -31,18 +31,27 @@ impl Netlink {
     /// Every route with our protocol number, in all tables.
     pub(super) async fn our_routes(&self) -> Result<Vec<RouteMessage>, Error> {
         let mut ours = Vec::new();
+        self.each_route(|route| {
+            if route.header.protocol == RouteProtocol::from(OURS) {
+                ours.push(route);
+            }
+        })
+        .await?;
+        Ok(ours)
+    }
+
+    /// Every route, in all tables.
+    pub(super) async fn each_route(&self, mut each: impl FnMut(RouteMessage)) -> Result<(), Error> {
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut wanted = RouteMessage::default();
             wanted.header.address_family = family;
             let mut routes = self.handle.route().get(wanted).execute();
             let failed = |error| Error::new("list routes", error);
             while let Some(route) = routes.try_next().await.map_err(failed)? {
-                if route.header.protocol == RouteProtocol::from(OURS) {
-                    ours.push(route);
-                }
+                each(route);
             }
         }
-        Ok(ours)
+        Ok(())
     }
 }
 

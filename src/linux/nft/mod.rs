@@ -249,7 +249,7 @@ impl Tables {
     }
 }
 
-/// Prefixes in one transaction at most.
+/// Prefixes or elements in one transaction at most: an ordinary user's is limited to a socket's buffer.
 const AT_ONCE: usize = 200;
 
 /// Removes everything of ours, and with it every rebound connection (`hamp clean`).

@@ -21,6 +21,7 @@ use super::family::{BOTH, Family};
 use super::{client, link};
 use crate::addr::Class;
 use crate::node::Verified;
+use crate::wire::frame::mac_text;
 
 /// Leases of this file, and what they are in their tables: elements of a set with a timeout.
 const STRICT: &str = "strict";
@@ -181,7 +182,7 @@ pub(super) fn refill(links: &[(&str, &Verified)], client: bool) -> String {
             continue;
         }
         for host in &verified.hosts {
-            let (address, mac) = (host.address, mac(host.mac));
+            let (address, mac) = (host.address, mac_text(host.mac));
             let element = format!("\"{name}\" . {address} . {mac}");
             judged.add(of(address, ["host4", "host6"]), element.clone());
             if !host.pinned {
@@ -203,7 +204,7 @@ pub(super) fn refill(links: &[(&str, &Verified)], client: bool) -> String {
             }
         }
         for (address, at) in &verified.serving {
-            let element = format!("\"{name}\" . {address} . {}", mac(*at));
+            let element = format!("\"{name}\" . {address} . {}", mac_text(*at));
             judged.add(of(*address, ["serving4", "serving6"]), element);
         }
         for (set, macs) in [
@@ -211,7 +212,7 @@ pub(super) fn refill(links: &[(&str, &Verified)], client: bool) -> String {
             ("through", &verified.routers),
         ] {
             for at in macs {
-                judged.add(set, format!("\"{name}\" . {}", mac(*at)));
+                judged.add(set, format!("\"{name}\" . {}", mac_text(*at)));
             }
         }
     }
@@ -250,8 +251,4 @@ pub(super) fn lease(links: &[&str], client: bool, lasts: Duration) -> String {
         text += &renew(client::TABLE, STRICT, both);
     }
     text
-}
-
-fn mac(mac: [u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
 }

@@ -21,7 +21,7 @@ impl Link {
 
     /// Notes a trouble; people are told when it begins, and once a minute while it goes on.
     pub(in crate::node) fn trouble(&mut self, now: Instant, trouble: Trouble) {
-        if self.troubles.note(now, trouble) {
+        if let Some(trouble) = self.troubles.note(now, trouble) {
             let link = self.id;
             self.events.push_back(Event::Trouble { link, trouble });
         }

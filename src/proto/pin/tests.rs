@@ -1,3 +1,5 @@
+//! One member's address, asked for, contested and confirmed, in virtual time.
+
 use std::sync::Arc;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Whose certificate is believed for what, in each mode and at each time.
+
 use core::time::Duration;
 
 use super::*;

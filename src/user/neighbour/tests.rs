@@ -1,3 +1,5 @@
+//! A neighbour cache in user space, in virtual time.
+
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);

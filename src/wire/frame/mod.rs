@@ -26,6 +26,11 @@ use super::{GROUP_IPV4, GROUP_IPV6, HOP_LIMIT, PORT};
 /// A link-layer address.
 pub type Mac = [u8; 6];
 
+/// A link-layer address as everybody writes it: pairs of digits between colons.
+pub fn mac_text(mac: Mac) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
 /// The broadcast link-layer address.
 pub const BROADCAST: Mac = [0xff; 6];
 

@@ -7,9 +7,11 @@
 
 use std::net::IpAddr;
 
+use super::super::AT_ONCE;
 use super::super::family::{BOTH, Family};
 use super::TABLE;
 use crate::addr::Prefix;
+use crate::wire::frame::mac_text;
 
 /// An address of this host's, and what it is good for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,18 +35,15 @@ pub struct Own {
     pub macs: Vec<[u8; 6]>,
 }
 
-/// Elements in one transaction at most: an ordinary user's is limited to a socket's buffer.
-const AT_ONCE: usize = 200;
-
 /// Transactions, one after another, that set `own` in the place of what is set; a host that serves
 /// nothing has no use for its unicast addresses. Between them SYNs find less, and are served plain.
 pub(in super::super) fn set(own: &Own, serving: bool) -> Vec<String> {
     let mut out = format!("flush set {TABLE} macs\n");
     // Taking away and adding apart: nft 1.0.6 sees overlaps with what the same one takes away.
-    let macs = own.macs.iter().map(|mac| {
-        let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
-        format!("add element {TABLE} macs {{ {mac} }}\n")
-    });
+    let macs = own
+        .macs
+        .iter()
+        .map(|mac| format!("add element {TABLE} macs {{ {} }}\n", mac_text(*mac)));
     let mut into: Vec<String> = macs.collect();
     for f in BOTH.into_iter().filter(|_| serving) {
         for map in ["near", "unicast", "any"] {
