@@ -3,10 +3,10 @@
 
 use anyhow::{Context, Result, ensure};
 use testbed::harness::Test;
-use testbed::{Lab, wait};
+use testbed::{Host, Lab, wait};
 
 use crate::common::LIMIT;
-use crate::support::{lab, pings};
+use crate::support::{answers, lab};
 
 pub(crate) const TESTS: &[Test] = &[
     (
@@ -61,7 +61,7 @@ fn site() -> Result<Lab> {
     for host in ["d", "c"] {
         for address in ADDRESSES {
             wait::until_ok("an answer", LIMIT, || {
-                ensure!(pings(lab.host(host), address, 1)? == 1);
+                ensure!(answers(lab.host(host), address)?);
                 Ok(())
             })?;
         }
@@ -69,39 +69,43 @@ fn site() -> Result<Lab> {
     Ok(lab)
 }
 
-/// The longest that `what` keeps `host` from an answer of either address, in pings of 50 ms.
-fn away(lab: &Lab, host: &str, what: impl FnOnce() -> Result<()>) -> Result<u32> {
-    let host = lab.host(host);
-    for address in ADDRESSES {
+/// The longest that `what` keeps each of `hosts` from an answer of either address, in pings of 50 ms.
+fn away(lab: &Lab, hosts: &[&str], what: impl FnOnce() -> Result<()>) -> Result<Vec<u32>> {
+    let asked: Vec<(&Host, &str)> = hosts
+        .iter()
+        .flat_map(|host| ADDRESSES.map(|address| (lab.host(host), address)))
+        .collect();
+    for (host, address) in &asked {
         host.sh(&format!(
             "(ping -i0.05 -W1 -w5 {address} >/run/p{address} 2>&1; echo end >>/run/p{address}) &"
         ))?;
     }
-    let answered = |address: &str| -> Result<Vec<u32>> {
+    let answered = |host: &Host, address: &str| -> Result<Vec<u32>> {
         let told = host.sh(&format!("cat /run/p{address}"))?;
         let numbers = told.split("icmp_seq=").skip(1);
         Ok(numbers
             .filter_map(|rest| rest.split(' ').next()?.parse().ok())
             .collect())
     };
-    for address in ADDRESSES {
+    for (host, address) in &asked {
         wait::until_ok("answers", LIMIT, || {
-            ensure!(answered(address)?.len() > 5);
+            ensure!(answered(host, address)?.len() > 5);
             Ok(())
         })?;
     }
     what()?;
-    let mut longest = 0;
-    for address in ADDRESSES {
+    let mut longest = vec![0; hosts.len()];
+    for (at, (host, address)) in asked.iter().enumerate() {
         wait::until_ok("the end", LIMIT, || {
             ensure!(host.sh(&format!("tail -1 /run/p{address}"))?.trim() == "end");
             Ok(())
         })?;
-        let numbers = answered(address)?;
+        let numbers = answered(host, address)?;
         let gaps = numbers.windows(2).map(|pair| pair[1] - pair[0]);
         // What was lost at the end counts too.
         let end = 95_u32.saturating_sub(*numbers.last().context("no answer")?);
-        longest = longest.max(gaps.max().unwrap_or_default()).max(end);
+        let longest = &mut longest[at / ADDRESSES.len()];
+        *longest = (*longest).max(gaps.max().unwrap_or_default()).max(end);
     }
     Ok(longest)
 }
@@ -115,31 +119,38 @@ fn the_successor_of_a_router_that_ends_or_dies_tells_stock_hosts() -> Result<()>
     for (signal, limit) in [("TERM", 20), ("KILL", 30)] {
         let lab = site()?;
         // A router that is off: it forwards nothing any more.
-        let gap = away(&lab, "d", || {
+        let gaps = away(&lab, &["d"], || {
             hamp(&lab, "r1", signal)?;
             let off = "sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0";
             lab.host("r1").sh(off).map(drop)
         })?;
-        ensure!(gap <= limit, "{signal}: away for {gap} pings of 50 ms");
+        ensure!(
+            gaps[0] <= limit,
+            "{signal}: away for {} pings of 50 ms",
+            gaps[0]
+        );
     }
     Ok(())
 }
 
 fn a_router_without_a_route_leaves_hosts_to_one_that_has_a_route() -> Result<()> {
     let lab = site()?;
-    for host in ["d", "c"] {
-        let gap = away(&lab, host, || {
-            lab.host("r1").sh("ip link set eth1 down").map(drop)
-        })?;
+    let hosts = ["d", "c"];
+    let gaps = away(&lab, &hosts, || {
+        lab.host("r1").sh("ip link set eth1 down").map(drop)
+    })?;
+    for (host, gap) in hosts.into_iter().zip(gaps) {
         ensure!(gap <= 30, "{host}: away for {gap} pings of 50 ms");
-        lab.host("r1")
-            .sh("ip link set eth1 up; ip addr replace fd09::11/64 dev eth1 nodad")?;
-        // Whoever asks now is answered too.
+    }
+    lab.host("r1")
+        .sh("ip link set eth1 up; ip addr replace fd09::11/64 dev eth1 nodad")?;
+    // Whoever asks now is answered too.
+    for host in hosts {
         lab.host(host)
             .sh("ip neigh flush all; ip -6 neigh flush all")?;
         for address in ADDRESSES {
             wait::until_ok("an answer", LIMIT, || {
-                ensure!(pings(lab.host(host), address, 1)? == 1);
+                ensure!(answers(lab.host(host), address)?);
                 Ok(())
             })?;
         }

@@ -19,6 +19,12 @@ pub(crate) fn pings(host: &Host, address: &str, count: u32) -> Result<u32> {
     number.parse().with_context(|| told.clone())
 }
 
+/// Whether one of the pings of a second is answered; at once when the first one is.
+pub(crate) fn answers(host: &Host, address: &str) -> Result<bool> {
+    let told = host.sh(&format!("ping -c1 -w1 -i0.2 {address} || true"))?;
+    Ok(told.contains("bytes from"))
+}
+
 /// Who answers by HTTP, within three seconds; what curl says when nobody does.
 pub(crate) fn http(host: &Host, address: &str) -> Result<String> {
     let at = if address.contains(':') {

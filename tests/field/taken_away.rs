@@ -9,7 +9,7 @@ use testbed::harness::Test;
 use testbed::{Host, Lab, wait};
 
 use crate::common::{report, same};
-use crate::support::{http, lab, log, pings};
+use crate::support::{answers, http, lab, log};
 
 pub(crate) const TESTS: &[Test] = &[
     (
@@ -51,6 +51,7 @@ fn pair() -> Result<Lab> {
         links = [{ to = "lan", addresses = ["10.15.46.9/24", "fd15:46::9/64"] }]
         [host.c.hamp.node]
         hello_ms = 100
+        log = "debug"
         [host.c.hamp.client]
     "#)?;
     for address in ADDRESSES {
@@ -61,10 +62,7 @@ fn pair() -> Result<Lab> {
 
 /// By UDP's way and by TCP.
 fn reached(client: &Host, address: &str) -> Result<()> {
-    ensure!(
-        pings(client, address, 1)? == 1,
-        "{address}: no answer to a ping"
-    );
+    ensure!(answers(client, address)?, "{address}: no answer to a ping");
     let told = http(client, address)?;
     ensure!(
         !told.is_empty() && !told.contains("curl"),
@@ -105,6 +103,8 @@ fn connections_outlive_a_flush() -> Result<()> {
             "ask4"
         };
         c.write("/tmp/echo.py", ECHO)?;
+        let copies = || -> Result<usize> { Ok(log(c)?.matches("connections copied").count()) };
+        let before = copies()?;
         let client = c.spawn(name, &["python3", "/tmp/echo.py", address])?;
         within("it is connected", || {
             ensure!(
@@ -119,8 +119,11 @@ fn connections_outlive_a_flush() -> Result<()> {
             );
             Ok(())
         })?;
-        // Two looks: one that finds the connection, and one that has copied it.
-        std::thread::sleep(Duration::from_millis(2500));
+        within("it is copied, and once more when it is established", || {
+            let now = copies()?;
+            ensure!(now >= before + 2, "{before} copies, and now {now}");
+            Ok(())
+        })?;
         c.sh("nft flush ruleset")?;
         within("the rules are there again", || {
             c.sh("nft list chain inet hamp_client prerouting || nft list table inet hamp_client")?;
@@ -239,34 +242,31 @@ fn what_is_taken_from_hosts_is_put_back() -> Result<()> {
         Ok(())
     })?;
     for what in [
-        "ip rule flush; ip rule add pref 32766 lookup main; ip rule add pref 32767 lookup default; ip -6 rule flush; ip -6 rule add pref 32766 lookup main",
-        "ip route flush table 1546; ip -6 route flush table 1546; ip route flush table 1547",
+        "ip rule flush; ip rule add pref 32766 lookup main; ip rule add pref 32767 lookup default; ip -6 rule flush; ip -6 rule add pref 32766 lookup main; \
+         ip neigh replace 198.18.0.1 lladdr 02:00:00:00:00:99 dev eth0 nud permanent; \
+         sysctl -q -w net.ipv4.tcp_mtu_probing=0",
+        "ip route flush table 1546; ip -6 route flush table 1546; ip route flush table 1547; \
+         ip neigh flush dev eth0; ip -6 neigh flush dev eth0",
         "ip route flush proto 154; ip -6 route flush proto 154",
-        "ip route replace blackhole 198.18.0.1 table 1546 metric 1546",
+        "ip route replace blackhole 198.18.0.1 table 1546 metric 1546; \
+         ip -6 route add blackhole 2001:2:0:1546::1 table 1546 metric 1",
         "ip route add blackhole 198.18.0.1 table 1546 metric 1",
-        "ip -6 route add blackhole 2001:2:0:1546::1 table 1546 metric 1",
         "ip route del 198.18.0.1 table 1546; ip route add 198.18.0.1 dev eth0 table 1546 metric 99",
-        "ip neigh flush dev eth0; ip -6 neigh flush dev eth0",
-        "ip neigh replace 198.18.0.1 lladdr 02:00:00:00:00:99 dev eth0 nud permanent",
-        "sysctl -q -w net.ipv4.tcp_mtu_probing=0",
     ] {
         let before = state(c)?;
         put_back(c, what, &before)?;
         for address in ADDRESSES {
             within(what, || {
-                ensure!(pings(c, address, 1)? == 1, "{what}: {address}");
+                ensure!(answers(c, address)?, "{what}: {address}");
                 Ok(())
             })?;
         }
     }
     for what in [
-        "ip address flush dev lo",
-        "ip -6 address flush dev lo",
-        "ip address del 198.18.7.0/24 dev lo",
-        "ip -6 route flush table local proto 154",
+        "ip address flush dev lo; sysctl -q -w net.ipv4.conf.eth0.arp_announce=0",
+        "ip -6 address flush dev lo; ip address del 198.18.7.0/24 dev lo",
+        "ip -6 route flush table local proto 154; ip rule del pref 1546; ip -6 rule del pref 33546",
         "ip link set lo down",
-        "sysctl -q -w net.ipv4.conf.eth0.arp_announce=0",
-        "ip rule del pref 1546; ip -6 rule del pref 33546",
     ] {
         let before = state(m)?;
         put_back(m, what, &before)?;
@@ -275,7 +275,7 @@ fn what_is_taken_from_hosts_is_put_back() -> Result<()> {
             .chain(["198.18.7.9", "2001:2:0:1546::709"])
         {
             within(what, || {
-                ensure!(pings(c, address, 1)? == 1, "{what}: {address}");
+                ensure!(answers(c, address)?, "{what}: {address}");
                 Ok(())
             })?;
         }
@@ -326,7 +326,7 @@ fn what_is_taken_from_a_router_is_put_back() -> Result<()> {
     let reaches = |what: &str| {
         served.into_iter().try_for_each(|address| {
             within(what, || {
-                ensure!(pings(c, address, 1)? == 1, "{what}: {address}");
+                ensure!(answers(c, address)?, "{what}: {address}");
                 Ok(())
             })
         })
@@ -334,11 +334,10 @@ fn what_is_taken_from_a_router_is_put_back() -> Result<()> {
     reaches("at first")?;
     for what in [
         "ip route flush proto 154; ip -6 route flush proto 154",
-        "ip nexthop flush",
+        "ip nexthop flush; ip route del blackhole 198.18.0.0/16",
         "ip nexthop flush; ip route flush proto 154",
-        "ip route del 198.18.0.2; ip route add 198.18.0.2 via 10.15.46.2 proto 154 metric 9",
-        "ip route del blackhole 198.18.0.0/16",
-        "sysctl -q -w net.ipv4.conf.eth0.send_redirects=1",
+        "ip route del 198.18.0.2; ip route add 198.18.0.2 via 10.15.46.2 proto 154 metric 9; \
+         sysctl -q -w net.ipv4.conf.eth0.send_redirects=1",
     ] {
         let before = state(r)?;
         put_back(r, what, &before)?;
