@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use hamp::node::{Config, JoinOptions, LinkId, Node, TroubleKind};
+use hamp::node::{Config, Event, JoinOptions, LinkId, Node, TroubleKind};
 use hamp::proto::Reason;
 use hamp::proto::trust::{Credentials, SecretKey};
 use hamp::time::Instant;
@@ -331,5 +331,52 @@ fn a_peer_that_is_refused_for_longer_than_its_dead_time_is_named_with_the_reason
         }
         assert_eq!(told(&net), [(TroubleKind::RefusedPeer, Some(reason))]);
         net.run_for(200 * SECOND);
+    }
+}
+
+#[test]
+fn a_client_that_has_moved_says_where_its_unicast_addresses_are() {
+    let mut net = Net::first_link(23, 2, SECOND);
+    let since = net.now();
+    move_to(&mut net, 2, LINK, NEW);
+    net.run_for(4 * SECOND);
+    let told = announced(&net, since);
+    let own = net.state(2);
+    //= docs/spec/link.md#takeover
+    //= type=test
+    //# A client or router whose link-layer address changes MUST announce its own unicast addresses
+    //# likewise.
+    for target in [own.ipv4.unwrap().into(), own.ipv6.unwrap().into()] {
+        let of = told
+            .iter()
+            .filter(|(mac, _, address)| *mac == NEW && *address == target);
+        assert_eq!(of.count(), 3, "{target}");
+    }
+    assert_eq!(told.len(), 6, "{told:?}");
+}
+
+#[test]
+fn who_is_answered_is_told_to_the_host_unless_a_member_has_the_address() {
+    let mut net = Net::first_link(24, 2, SECOND);
+    let ask = |net: &mut Net, mac, from: &str| {
+        let since = net.now();
+        net.inject(&frame::request(mac, ip(from), ip(V4)).unwrap());
+        net.run_for(SECOND);
+        let events = net.events().into_iter().filter(|(at, ..)| *at >= since);
+        let askers = events.filter(|(_, _, event)| matches!(event, Event::Asker { .. }));
+        askers
+            .map(|(_, host, event)| (host, event))
+            .collect::<Vec<_>>()
+    };
+    let told = ask(&mut net, STOCK, "10.0.0.153");
+    let expected = Event::Asker {
+        link: LINK,
+        address: ip("10.0.0.153"),
+        mac: STOCK,
+    };
+    assert_eq!(told, [(net.owner(V4), expected)]);
+    for member in [1, 2] {
+        let told = ask(&mut net, STOCK, &format!("10.0.0.{member}"));
+        assert!(told.is_empty(), "{told:?}");
     }
 }

@@ -8,6 +8,7 @@
 //! What cannot be had of one [family, setting or link](partial) takes nothing else along.
 
 mod around;
+mod askers;
 mod class;
 mod given_up;
 mod links;
@@ -88,6 +89,8 @@ pub struct Kernel {
     /// Withdrawn, their gates still open: see [`Kernel::close_gates`].
     closing: Vec<Prefix>,
     neighbours: BTreeMap<(LinkId, IpAddr), ([u8; 6], Instant)>,
+    /// Hosts that were answered.
+    askers: askers::Askers,
     /// A router's routes to members.
     routes: Option<Routes>,
     /// As a router, how.
@@ -123,6 +126,10 @@ impl Kernel {
             } => self.lease(prefixes, *lasts),
             Event::Neighbour { link, address, mac } => {
                 self.neighbour(now, *link, *address, *mac).await
+            }
+            Event::Asker { link, address, mac } => {
+                self.follow_asker(now, *link, *address, *mac).await;
+                Ok(())
             }
             Event::Member { link, .. } => {
                 self.doubt_members(*link);

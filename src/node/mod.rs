@@ -155,6 +155,16 @@ pub enum Event {
         /// Its link-layer address.
         mac: Option<Mac>,
     },
+    /// A host that is no member was answered: where the kernel's neighbour entry for its address
+    /// leads elsewhere, it is out of date. The kernel has not seen the request.
+    Asker {
+        /// Where.
+        link: LinkId,
+        /// The host's unicast address.
+        address: core::net::IpAddr,
+        /// Its link-layer address.
+        mac: Mac,
+    },
     /// Who counts on `link` in enforce mode, from now on: whoever else speaks for one of these
     /// addresses is not believed. Empty in the other modes.
     Verified {

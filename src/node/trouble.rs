@@ -67,6 +67,8 @@ pub enum TroubleKind {
     RulesMissing,
     /// IPv6 is off where its anycast addresses are held.
     Ipv6Off,
+    /// A link with IPv6 addresses has no link-local one.
+    NoLinkLocal,
     /// An anycast address could not be put on lo.
     NotHeld,
     /// An interface cannot be used as it is.
@@ -103,6 +105,7 @@ impl TroubleKind {
             Self::RulesTaken => "rules_taken",
             Self::RulesMissing => "rules_missing",
             Self::Ipv6Off => "ipv6_off",
+            Self::NoLinkLocal => "no_link_local",
             Self::NotHeld => "not_held",
             Self::LinkNotOpened => "link_not_opened",
             Self::NoLink => "no_link",
@@ -130,6 +133,10 @@ impl TroubleKind {
                  the source of its own packets"
             }
             Self::Ipv6Off => "IPv6 is switched off on lo: its anycast addresses are not served",
+            Self::NoLinkLocal => {
+                "an interface has no IPv6 link-local address, so no neighbour can be found there: no IPv6 \
+                 on this link"
+            }
             Self::NotHeld => "an anycast address cannot be put on lo",
             Self::LinkNotOpened => "an interface cannot be opened",
             Self::NoLink => "an interface is neither an Ethernet nor a point-to-point link",
@@ -190,6 +197,10 @@ impl TroubleKind {
             }
             Self::Ipv6Off => {
                 "sysctl -w net.ipv6.conf.lo.disable_ipv6=0, or serve IPv4 alone; it is served again then"
+            }
+            Self::NoLinkLocal => {
+                "give it one (set it down and up, with addr_gen_mode 0; or ip address add fe80::.../64); \
+                 IPv6 is back then"
             }
             Self::NotHeld => "it is tried again; the debug log says why",
             Self::LinkNotOpened => "the log says why; it is tried again every 5 s",

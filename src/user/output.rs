@@ -134,6 +134,7 @@ impl Host {
             | Event::Recovered
             | Event::Refused { .. }
             | Event::Trouble { .. }
+            | Event::Asker { .. }
             | Event::Verified { .. } => {}
         }
     }

@@ -10,6 +10,7 @@ mod forwarder;
 mod identity;
 mod interfaces;
 mod many_connections;
+mod moved;
 mod not_for_us;
 mod one_fails;
 mod operator;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         identity::TESTS,         //
         interfaces::TESTS,       //
         many_connections::TESTS, //
+        moved::TESTS,            //
         not_for_us::TESTS,       //
         operator::TESTS,         //
         one_fails::TESTS,

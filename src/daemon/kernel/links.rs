@@ -192,7 +192,7 @@ impl Kernel {
             ipv4: ipv4.or(unnumbered),
             ipv6: link
                 .ipv6(stated.and_then(|state| state.ipv6), unicast)
-                .filter(|_| self.holds_ipv6()),
+                .filter(|_| self.holds_ipv6() && !lacks_link_local(link)),
             mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
         };
         let usable = link.up && (state.ipv4.is_some() || state.ipv6.is_some());
@@ -212,6 +212,14 @@ impl Kernel {
         //# A member's kernel MUST NOT use the address as the source of its own ARP requests.
         self.setting(&sysctl::arp_announce(name), "2");
     }
+}
+
+//= docs/spec/link.md#ranks
+//# A host MUST NOT state an IPv6 address on an Ethernet link that it has no link-local address on:
+//# it could not ask there for whom it answers (RFC 4291 §2.8).
+/// Whether the kernel cannot solicit neighbours on a link.
+pub(super) fn lacks_link_local(link: &Link) -> bool {
+    matches!(layer(link), Some(Layer::Ethernet)) && !link.link_local
 }
 
 /// The address of a link that has none of its own: the host's, which is on lo then (RFC 1812 §2.2.7).

@@ -49,6 +49,7 @@ impl Kernel {
             own: Own::default(),
             closing: Vec::new(),
             neighbours: BTreeMap::new(),
+            askers: super::askers::Askers::default(),
             routes: None,
             router: config.router().cloned(),
             verified: false,

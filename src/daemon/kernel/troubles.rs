@@ -5,8 +5,9 @@
 //! it beside the ranks; that somebody should take it off is for people to know.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
-use super::Kernel;
+use super::{Kernel, links};
 use crate::linux::netlink::Link;
 use crate::node::trouble::{Course, Interface, Trouble, TroubleKind};
 use crate::time::Instant;
@@ -37,8 +38,11 @@ impl Kernel {
     //# people with the interface's name.
     /// Looks for anycast addresses on interfaces that hamp has not put there.
     pub(super) fn find_strays(&mut self, links: &[Link]) {
-        let strays: BTreeSet<Trouble> =
-            links.iter().flat_map(|link| self.strays_of(link)).collect();
+        let strays: BTreeSet<Trouble> = links
+            .iter()
+            .flat_map(|link| self.strays_of(link))
+            .chain(links.iter().filter_map(|link| self.unsolicited(link)))
+            .collect();
         let gone: Vec<_> = self.strays.difference(&strays).copied().collect();
         self.troubles.end(|trouble| gone.contains(trouble));
         self.strays = strays;
@@ -67,6 +71,19 @@ impl Kernel {
             }
         });
         troubles.collect()
+    }
+
+    /// A link of ours with IPv6 addresses that are of no use there.
+    fn unsolicited(&self, link: &Link) -> Option<Trouble> {
+        let known = |at: IpAddr| at.is_ipv6() && !self.class.contains(at);
+        let useless = link.up
+            && self.interfaces.contains(&link.name)
+            && links::lacks_link_local(link)
+            && link.addresses.iter().any(|own| known(own.address));
+        useless.then(|| Trouble {
+            interface: Some(Interface::new(&link.name)),
+            ..Trouble::new(TroubleKind::NoLinkLocal)
+        })
     }
 
     /// Tells of the strays that are there.

@@ -89,7 +89,7 @@ impl Daemon {
                 tracing::trace!(link = self.kernel.name(*link), "unicast address verified");
             }
             // Told when the kernel has done it.
-            Event::Serve { .. } | Event::Withdraw { .. } => {}
+            Event::Serve { .. } | Event::Withdraw { .. } | Event::Asker { .. } => {}
         }
     }
 

@@ -74,6 +74,18 @@ impl Address {
         })
     }
 
+    /// Whether an address is an IPv6 link-local one that has not failed duplicate detection.
+    pub(super) fn is_link_local(message: &AddressMessage) -> bool {
+        let flags = AddressFlags::from_bits_retain(message.header.flags.bits().into());
+        let near = |attribute: &AddressAttribute| match attribute {
+            AddressAttribute::Address(IpAddr::V6(v6)) | AddressAttribute::Local(IpAddr::V6(v6)) => {
+                v6.is_unicast_link_local()
+            }
+            _ => false,
+        };
+        !flags.contains(AddressFlags::Dadfailed) && message.attributes.iter().any(near)
+    }
+
     /// What kind it is, the best first: one that is stated gives way to a better kind alone.
     fn kind(&self) -> (bool, bool, bool) {
         (self.deprecated, !self.universal, self.temporary)

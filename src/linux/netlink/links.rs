@@ -32,6 +32,8 @@ pub struct Link {
     pub ethernet: bool,
     /// There is just one other end.
     pub point_to_point: bool,
+    /// It has an IPv6 link-local address, or will when duplicate detection is over.
+    pub link_local: bool,
     /// Its unicast addresses, but for those in duplicate detection; best first.
     pub addresses: Vec<Address>,
 }
@@ -50,6 +52,7 @@ impl Link {
             loopback: flags.contains(LinkFlags::Loopback),
             ethernet: message.header.link_layer_type == LinkLayerType::Ether,
             point_to_point: flags.contains(LinkFlags::Pointopoint),
+            link_local: false,
             addresses: Vec::new(),
         };
         for attribute in message.attributes {
@@ -118,6 +121,12 @@ impl Netlink {
             .map_err(|error| Error::new("list links", error))?;
         let mut links: Vec<Link> = messages.into_iter().map(Link::new).collect();
         for message in self.addresses().await? {
+            let index = message.header.index;
+            if Address::is_link_local(&message)
+                && let Some(link) = links.iter_mut().find(|link| link.index == index)
+            {
+                link.link_local = true;
+            }
             let Some(address) = Address::read(&message) else {
                 continue;
             };

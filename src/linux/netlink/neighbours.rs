@@ -5,11 +5,15 @@
 
 use std::net::IpAddr;
 
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
+use rtnetlink::packet_core::{
+    NLM_F_ACK, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
 use rtnetlink::packet_route::route::RouteProtocol;
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::{Error, Netlink, OURS};
 
@@ -47,6 +51,74 @@ impl Netlink {
         request.message_mut().attributes.push(ours);
         let done = request.execute().await;
         done.map_err(|error| Error::new(format!("set neighbour {address}"), error))
+    }
+
+    /// Has an entry that a host is elsewhere lead to `mac`, as STALE; whether there was one. Neither
+    /// what is missing is made, nor what an administrator has set or we have is changed.
+    pub async fn correct_neighbour(
+        &self,
+        ifindex: u32,
+        address: IpAddr,
+        mac: [u8; 6],
+    ) -> Result<bool, Error> {
+        let mut asked = NeighbourMessage::default();
+        asked.header.ifindex = ifindex;
+        let (family, destination) = match address {
+            IpAddr::V4(v4) => (AddressFamily::Inet, NeighbourAddress::Inet(v4)),
+            IpAddr::V6(v6) => (AddressFamily::Inet6, NeighbourAddress::Inet6(v6)),
+        };
+        asked.header.family = family;
+        let destination = NeighbourAttribute::Destination(destination);
+        asked.attributes.push(destination);
+        let get = RouteNetlinkMessage::GetNeighbour(asked.clone());
+        let told = match self.exchange(get, 0, address).await {
+            Err(error) if error.is_absent() => return Ok(false),
+            told => told?,
+        };
+        let Some(RouteNetlinkMessage::NewNeighbour(told)) = told else {
+            return Ok(false);
+        };
+        let outdated = |known: &Neighbour| {
+            let set = ["PERMANENT", "NOARP", "NONE"].contains(&known.state);
+            known.mac != Some(mac) && !known.ours && !set
+        };
+        if !entry(&told).as_ref().is_some_and(outdated) {
+            return Ok(false);
+        }
+        asked.header.state = NeighbourState::Stale;
+        let at = NeighbourAttribute::LinkLayerAddress(mac.to_vec());
+        asked.attributes.push(at);
+        let set = RouteNetlinkMessage::NewNeighbour(asked);
+        let flags = NLM_F_ACK | NLM_F_REPLACE;
+        match self.exchange(set, flags, address).await {
+            // Gone in between.
+            Err(error) if error.is_absent() => Ok(false),
+            done => done.map(|_| true),
+        }
+    }
+
+    /// Sends a request about one entry; what comes back.
+    async fn exchange(
+        &self,
+        request: RouteNetlinkMessage,
+        flags: u16,
+        address: IpAddr,
+    ) -> Result<Option<RouteNetlinkMessage>, Error> {
+        let failed = |error| Error::new(format!("correct neighbour {address}"), error);
+        let mut message = NetlinkMessage::from(request);
+        message.header.flags = NLM_F_REQUEST | flags;
+        let mut handle = self.handle.clone();
+        let mut answers = handle.request(message).map_err(failed)?;
+        while let Some(answer) = answers.next().await {
+            match answer.payload {
+                NetlinkPayload::InnerMessage(answer) => return Ok(Some(answer)),
+                NetlinkPayload::Error(error) if error.code.is_some() => {
+                    return Err(failed(rtnetlink::Error::NetlinkError(error)));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
     }
 
     /// Removes an entry; not having it is no error.

@@ -2,16 +2,18 @@
 //! interface in the place of one that was removed.
 //!
 //! Nobody left, so nobody takes over; but what others have cached leads to where this host was. It
-//! says itself where it is now, as a successor would: to all for what it owns and for its unicast
+//! says itself where it is now, as a successor would, be it member, client or router: to all for what it owns and for its unicast
 //! addresses, and, for what another member owns by now, to those whom it has answered itself.
 
 use core::net::IpAddr;
 use std::collections::BTreeMap;
 
 use super::routing::Elsewhere;
-use super::{Link, own};
+use super::{Event, Link, own};
 use crate::proto::What;
 use crate::proto::ownership::{self, ANNOUNCEMENT_INTERVAL, ANNOUNCEMENTS};
+use crate::proto::pin::addresses;
+use crate::proto::view::Peer;
 use crate::time::Instant;
 use crate::wire::MemberId;
 use crate::wire::frame::{self, Mac, Request};
@@ -84,37 +86,41 @@ impl Link {
         }
     }
 
+    /// Has the host look where its kernel has an asker, unless others say where that one is: members
+    /// and routers do themselves.
+    pub(super) fn tell_asker(&mut self, request: &Request) {
+        let (link, address, mac) = (self.id, request.source, request.mac);
+        let own = self.member.identity();
+        let own = [own.ipv4.map(IpAddr::V4), own.ipv6.map(IpAddr::V6)];
+        let states = |peer: &Peer| addresses(peer).any(|at| at == address);
+        if request.is_for_duplicates()
+            || frame::is_group(mac)
+            || self.class.contains(address)
+            || own.contains(&Some(address))
+            || self.pins.iter().any(|(pinned, _)| pinned == address)
+            || self.view.peers().any(|(_, peer)| states(peer))
+        {
+            return;
+        }
+        let asker = Event::Asker { link, address, mac };
+        self.events.push_back(asker);
+    }
+
     /// Looks whether this host acts from another link-layer address than before.
     pub(super) fn advance_moved(&mut self, now: Instant, elsewhere: Elsewhere<'_>) {
-        let Some(own) = own(&self.member).filter(|_| self.state.is_some()) else {
+        let Some(mac) = self.state.map(|state| state.mac) else {
             return;
         };
-        let (id, mac) = (own.id, own.mac);
         let before = self.moved.was.replace((mac, None));
         if let Some((was, down)) = before
             && was != mac
         {
+            self.moved.left = ANNOUNCEMENTS;
+            self.moved.at = Some(now);
             // Whoever was away for longer was taken for dead: others act in its place by now.
             let dead = |down: Instant| now >= down + self.timing.dead_time();
             let succeeded = down.is_some_and(dead);
-            let asked = || self.responder.asked();
-            let served = own.records.prefixes();
-            let mut targets: Vec<IpAddr> = served
-                .flat_map(|(prefix, _)| ownership::targets(prefix, asked()))
-                .filter(|target| !succeeded || self.ranks(*target).len() == 1)
-                .collect();
-            targets.extend(asked().filter(|target| self.stands_in(*target, elsewhere)));
-            let mut ownership = core::mem::take(&mut self.ownership);
-            //= docs/spec/link.md#takeover
-            //# A member whose link-layer address changes MUST announce what it owns, and its own
-            //# unicast addresses, as one does that takes over; and tell those whom it has answered for
-            //# what another member owns.
-            ownership.departed(now, id, targets, own, &self.view, |target| {
-                self.stands_in(target, elsewhere)
-            });
-            self.ownership = ownership;
-            self.moved.left = ANNOUNCEMENTS;
-            self.moved.at = Some(now);
+            self.announce_owned(now, succeeded, elsewhere);
             if succeeded {
                 self.moved.answered.clear();
             }
@@ -126,6 +132,31 @@ impl Link {
         }
     }
 
+    fn announce_owned(&mut self, now: Instant, succeeded: bool, elsewhere: Elsewhere<'_>) {
+        let Some(own) = own(&self.member) else {
+            return;
+        };
+        let asked = || self.responder.asked();
+        let served = own.records.prefixes();
+        let mut targets: Vec<IpAddr> = served
+            .flat_map(|(prefix, _)| ownership::targets(prefix, asked()))
+            .filter(|target| !succeeded || self.ranks(*target).len() == 1)
+            .collect();
+        targets.extend(asked().filter(|target| self.stands_in(*target, elsewhere)));
+        let mut ownership = core::mem::take(&mut self.ownership);
+        //= docs/spec/link.md#takeover
+        //# A member whose link-layer address changes MUST announce what it owns, and its own
+        //# unicast addresses, as one does that takes over; and tell those whom it has answered for
+        //# what another member owns.
+        ownership.departed(now, own.id, targets, own, &self.view, |target| {
+            self.stands_in(target, elsewhere)
+        });
+        self.ownership = ownership;
+    }
+
+    //= docs/spec/link.md#takeover
+    //# A client or router whose link-layer address changes MUST announce its own unicast addresses
+    //# likewise.
     fn tell_where(&mut self, mac: Mac) {
         let Some(state) = self.state.filter(|state| state.resolves()) else {
             return;

@@ -17,6 +17,7 @@ impl Link {
         if let Some(frame) = frame::answer(request, state.mac, state.ipv6) {
             self.frames.push_back((What::Answer, frame));
         }
+        self.tell_asker(request);
     }
 
     pub(super) fn ask(&mut self, question: Question) {
