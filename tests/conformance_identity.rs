@@ -346,7 +346,8 @@ fn a_client_that_has_moved_says_where_its_unicast_addresses_are() {
     //= type=test
     //# A client or router whose link-layer address changes MUST announce its own unicast addresses
     //# likewise.
-    for target in [own.ipv4.unwrap().into(), own.ipv6.unwrap().into()] {
+    let unicast: [std::net::IpAddr; 2] = [own.ipv4.unwrap().into(), own.ipv6.unwrap().into()];
+    for target in unicast {
         let of = told
             .iter()
             .filter(|(mac, _, address)| *mac == NEW && *address == target);

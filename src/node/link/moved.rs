@@ -111,6 +111,11 @@ impl Link {
         let Some(mac) = self.state.map(|state| state.mac) else {
             return;
         };
+        // A member that has not reported yet will own something, and says so then.
+        let silent = self.resolver.is_none() && self.routing.is_none();
+        if own(&self.member).is_none() && (silent || !self.member.is_idle()) {
+            return;
+        }
         let before = self.moved.was.replace((mac, None));
         if let Some((was, down)) = before
             && was != mac
