@@ -182,7 +182,7 @@ fn a_leaving_member_serves_until_its_successor_has_announced_itself() {
     //= docs/spec/membership.md#the-member
     //= type=test
     //# A member that leaves while another serves the prefix, or while a router is on the link,
-    //# MUST mark the record as draining, serve on for 1 s, and only then withdraw it.
+    //# MUST mark the record as draining, serve on for at least 1 s, and only then withdraw it.
     assert!(withdrawn.0 >= announced.0 + Duration::from_millis(900));
     let later: Vec<_> = net
         .answers_since(since, V4, true)

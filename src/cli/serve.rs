@@ -151,6 +151,7 @@ impl Waiting {
         let mut pause = PAUSE.0;
         let last = loop {
             let progress = control::ask(socket, &Request::Progress { prefix })?;
+            taken_back(&progress, request)?;
             let missing = missing(&progress, request, alone);
             if missing.is_empty() {
                 break progress;
@@ -196,6 +197,24 @@ fn owners(socket: &str, done: &Value) -> Result<Vec<Value>, Failure> {
         }
     }
     Ok(owners)
+}
+
+/// Fails when the daemon has taken a leave back.
+fn taken_back(progress: &Value, request: &Request) -> Result<(), Failure> {
+    if !matches!(request, Request::Leave { .. } | Request::Drain { .. }) {
+        return Ok(());
+    }
+    let kept = progress["kept"].as_array().into_iter().flatten();
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let kept = kept.map(|one| format!("{}: {}", text(&one["prefix"]), text(&one["why"])));
+    let kept: Vec<String> = kept.take(NAMED).collect();
+    if kept.is_empty() {
+        return Ok(());
+    }
+    let failure = Failure::new(exit::FAILED, kept.join("\n  "));
+    Err(failure.with_remedy(
+        "see hamp members, have another host serve it first, or --force to leave it to nobody",
+    ))
 }
 
 /// What is still to happen before the request is carried out.

@@ -8,7 +8,7 @@ mod trust;
 pub use start::host_name;
 pub use trust::load as read_trust;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -116,6 +116,7 @@ async fn drive(
         stopping: None,
         renew_at: now,
         warned_ms: 0,
+        kept: BTreeMap::new(),
     };
     // Whatever ends this, also a panic, nothing of ours stays behind.
     let running = async {
@@ -188,6 +189,8 @@ pub(super) struct Daemon {
     renew_at: Instant,
     /// When people were last told that the certificate ends, in milliseconds since 1970.
     warned_ms: u64,
+    /// What was to be left last and is served on, and why.
+    pub(super) kept: BTreeMap<Prefix, &'static str>,
 }
 
 impl Daemon {
@@ -410,6 +413,7 @@ impl Daemon {
         {
             self.tell_routes();
         }
+        retried("not held", self.keep(now).await);
         while let Some(event) = self.node.poll_event() {
             self.tell(&event);
             if let Event::Owner { link, prefix, .. } = event

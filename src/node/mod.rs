@@ -5,6 +5,7 @@
 //! command, drain [`Node::poll_transmit`] and [`Node::poll_event`], then sleep until
 //! [`Node::poll_timeout`].
 
+mod departure;
 mod link;
 mod remaining;
 mod routing;
@@ -30,6 +31,8 @@ use crate::proto::{Counters, Reason, Timing, What, earliest};
 use crate::time::{Duration, Instant};
 use crate::wire::frame::Mac;
 use crate::wire::{MemberId, Name, Scope};
+use departure::Departure;
+pub use departure::Kept;
 use link::{Elsewhere, Host, Legacy};
 pub use link::{Heard, Link, Verified, VerifiedHost};
 pub use remaining::Remaining;
@@ -247,6 +250,8 @@ pub struct Node {
     joined: BTreeMap<Prefix, JoinOptions>,
     /// What of it this host's certificate allows, where that counts.
     served: BTreeSet<Prefix>,
+    departures: Vec<Departure>,
+    kept: VecDeque<Kept>,
     links: BTreeMap<LinkId, Link>,
     /// What links that are gone leave to those that take their place; the last one first.
     legacies: VecDeque<Legacy>,
@@ -284,6 +289,8 @@ impl Node {
             random: Random::new(seed),
             joined: BTreeMap::new(),
             served: BTreeSet::new(),
+            departures: Vec::new(),
+            kept: VecDeque::new(),
             links: BTreeMap::new(),
             legacies: VecDeque::new(),
             trust,
@@ -384,6 +391,7 @@ impl Node {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.forget_if_due(now);
+        self.follow_departures(now);
         let links: Vec<_> = self.links.keys().copied().collect();
         links.into_iter().for_each(|id| self.advance(now, id));
     }
@@ -408,7 +416,7 @@ impl Node {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let links = self.links.values().map(Link::poll_timeout);
         let table = self.router.as_ref().and_then(Router::poll_timeout);
-        earliest(links.chain([table, self.forget_at()]))
+        earliest(links.chain([table, self.forget_at(), self.departures_at()]))
     }
 
     /// What the node is.

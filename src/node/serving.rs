@@ -105,6 +105,7 @@ impl Node {
 
     /// Leaves everything and gives back every neighbour entry; done when [`Self::is_idle`].
     pub fn shutdown(&mut self, now: Instant) {
+        self.end_departures(now);
         self.joined.clear();
         self.settle_serving(now);
         self.links.values_mut().for_each(|link| {

@@ -9,6 +9,7 @@ mod common;
 mod forwarder;
 mod identity;
 mod interfaces;
+mod leaving;
 mod many_connections;
 mod moved;
 mod not_for_us;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         forwarder::TESTS,        //
         identity::TESTS,         //
         interfaces::TESTS,       //
+        leaving::TESTS,          //
         many_connections::TESTS, //
         moved::TESTS,            //
         not_for_us::TESTS,       //

@@ -67,7 +67,7 @@ impl Daemon {
                 self.may_leave(&prefixes, force)?;
                 let what = prefix.as_ref().map_or("everything".to_owned(), shown);
                 tracing::info!(prefix = what, force, user, process, "told to leave");
-                self.node.leave_all(now, &prefixes);
+                self.part(now, &prefixes, force, false);
                 for prefix in &prefixes {
                     self.kernel.release(*prefix).await?;
                 }
@@ -84,7 +84,7 @@ impl Daemon {
                         tracing::warn!("there is no state directory: a restart ends the drain");
                     }
                     // Its addresses stay on lo, behind a closed gate: services can start meanwhile.
-                    self.node.leave_all(now, &prefixes);
+                    self.part(now, &prefixes, force, true);
                 }
                 Ok(status::unchanged(
                     unchanged,
@@ -126,6 +126,39 @@ impl Daemon {
         let joined = self.node.join(now, prefix, options);
         joined.map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
         self.kernel.hold(now, &[prefix.trunc()]).await
+    }
+
+    /// Begins to leave, what nobody may take over by force.
+    fn part(&mut self, now: Instant, prefixes: &[Prefix], force: bool, everything: bool) {
+        for prefix in prefixes {
+            self.kept.remove(prefix);
+        }
+        if !force {
+            return self.node.hand_over(now, prefixes, everything);
+        }
+        if everything {
+            self.node.end_departures(now);
+        }
+        self.node.leave_all(now, prefixes);
+    }
+
+    /// Serves on what nobody else has shown to serve since it was to be left.
+    pub(super) async fn keep(&mut self, now: Instant) -> Result<(), Failure> {
+        while let Some(kept) = self.node.poll_kept() {
+            let why = if kept.all_leave {
+                "every other member leaves it too: this host serves on"
+            } else {
+                "no other member was heard since the leave began: this host serves on"
+            };
+            tracing::warn!(prefixes = kept.prefixes.len(), why, "leave taken back");
+            if kept.everything && self.is_drained() {
+                self.kernel.remember_drained(None)?;
+            }
+            self.kernel.hold(now, &kept.prefixes).await?;
+            let kept = kept.prefixes.into_iter().map(|prefix| (prefix, why));
+            self.kept.extend(kept);
+        }
+        Ok(())
     }
 
     /// Refuses to leave what is not served, and, unless forced, what nobody else serves.

@@ -59,11 +59,15 @@ pub(in crate::daemon) fn progress(daemon: &Daemon, prefix: Option<Prefix>) -> Va
         .iter()
         .flat_map(|prefix| owners(daemon, *prefix))
         .collect();
+    let kept = daemon.kept.iter().filter(|(kept, _)| wanted(kept));
+    let kept = kept.map(|(kept, why)| json!({ "prefix": shown(kept), "why": why }));
+    let kept: Vec<Value> = kept.take(LISTED).collect();
     json!({
         "schema": "hamp.progress/1",
         "drained": daemon.is_drained(),
         "pending": pending,
         "owners": owners,
+        "kept": kept,
     })
 }
 

@@ -82,6 +82,21 @@ impl Link {
         self.stale = true;
     }
 
+    /// Withdraws what is being drained then, neither earlier nor later.
+    pub(in crate::node) fn drain_until(&mut self, prefix: Prefix, until: Instant) {
+        self.member.drain_until(prefix, until);
+        if let Some(former) = &mut self.former {
+            former.member.drain_until(prefix, until);
+        }
+        self.stale = true;
+    }
+
+    /// Asks the link who is there.
+    pub(in crate::node) fn ask_everybody(&mut self) {
+        self.view.ask(MemberId::EVERYBODY);
+        self.stale = true;
+    }
+
     /// Speaks with another key or certificate from now on; without, as `name`. With another key
     /// this host is another member, and the one that it was leaves soon after.
     pub(in crate::node) fn set_credentials(

@@ -298,7 +298,7 @@ impl Member {
         };
         //= docs/spec/membership.md#the-member
         //# A member that leaves while another serves the prefix, or while a router is on the link,
-        //# MUST mark the record as draining, serve on for 1 s, and only then withdraw it.
+        //# MUST mark the record as draining, serve on for at least 1 s, and only then withdraw it.
         if self.phase == Phase::Active && successor {
             if let Entry::Vacant(entry) = self.draining.entry(prefix) {
                 entry.insert(now + DRAIN);
@@ -309,6 +309,14 @@ impl Member {
             self.withdraw(prefix);
         }
         true
+    }
+
+    /// Serves what is being drained on until then: longer than a second, if it is not known yet who
+    /// takes over.
+    pub fn drain_until(&mut self, prefix: Prefix, until: Instant) {
+        if let Some(at) = self.draining.get_mut(&prefix) {
+            *at = until;
+        }
     }
 
     /// Takes a new link state: `None` when the link is down or has no address.
