@@ -147,6 +147,7 @@ impl From<Unmet> for Failure {
         let code = match unmet {
             Unmet::Privilege { .. } => exit::PRIVILEGE,
             Unmet::Missing { .. } => exit::MISSING,
+            Unmet::Failed { .. } => exit::FAILED,
         };
         Self::new(code, unmet.to_string()).with_remedy(unmet.remedy())
     }
@@ -174,6 +175,11 @@ impl From<nft::Error> for Failure {
                 let message = format!("hamp's rules were removed by somebody else ({line})");
                 Self::new(exit::FAILED, message).with_remedy(
                     "start it again, and have firewalls flush their own tables, not the ruleset",
+                )
+            }
+            error @ (nft::Error::Hung(_) | nft::Error::Ended(_)) => {
+                Self::new(exit::FAILED, error.to_string()).with_remedy(
+                    "run nft as the daemon does, and mend what it says: nft list tables",
                 )
             }
             error => Self::new(exit::FAILED, error.to_string()),

@@ -2,10 +2,17 @@
 
 use std::env;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
+
+use super::nft::session::START_TRIES;
+
+/// Before a program that failed is tried again.
+const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 
 /// Something that the machine lacks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +31,14 @@ pub enum Unmet {
         /// What to do about it.
         remedy: String,
     },
+    /// A program is there and fails, for a reason of its own.
+    #[error("{program} fails: {said}")]
+    Failed {
+        /// The program.
+        program: &'static str,
+        /// What it said.
+        said: String,
+    },
 }
 
 impl Unmet {
@@ -34,6 +49,9 @@ impl Unmet {
                                        unshare --user --map-root-user --net --mount"
                 .to_owned(),
             Self::Missing { remedy, .. } => remedy.clone(),
+            Self::Failed { program, .. } => {
+                format!("run it as the daemon does, and mend what it says: {program}")
+            }
         }
     }
 }
@@ -68,31 +86,52 @@ fn nft() -> Result<(), Unmet> {
             remedy: "apt-get install -y nftables".to_owned(),
         });
     };
-    let listed = Command::new(program)
-        .args(["list", "tables"])
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| missing_nftables(&error.to_string()))?;
-    let told = String::from_utf8_lossy(&listed.stderr);
-    if listed.status.success() {
-        Ok(())
-    } else if told.contains("ermi") {
+    let mut said = String::new();
+    for _ in 0..START_TRIES {
+        match list_tables(&program) {
+            Ok(()) => return Ok(()),
+            Err(told) => said = told,
+        }
         // "Operation not permitted (you must be root)", "Permission denied".
-        Err(Unmet::Privilege {
-            what: "change firewall tables (CAP_NET_ADMIN)".to_owned(),
-        })
-    } else {
-        Err(missing_nftables(
-            told.lines().next().unwrap_or("nft list tables failed"),
-        ))
+        if said.contains("ermi") {
+            return Err(Unmet::Privilege {
+                what: "change firewall tables (CAP_NET_ADMIN)".to_owned(),
+            });
+        }
+        if lacks_nftables(&said) {
+            return Err(Unmet::Missing {
+                what: format!("nftables in the kernel ({said})"),
+                remedy: "use a kernel with CONFIG_NF_TABLES, or: modprobe nf_tables".to_owned(),
+            });
+        }
+        thread::sleep(BETWEEN_TRIES);
     }
+    Err(Unmet::Failed {
+        program: "nft list tables",
+        said,
+    })
 }
 
-fn missing_nftables(why: &str) -> Unmet {
-    Unmet::Missing {
-        what: format!("nftables in the kernel ({})", why.trim()),
-        remedy: "use a kernel with CONFIG_NF_TABLES, or: modprobe nf_tables".to_owned(),
+/// Runs `nft list tables`; an error is the first line that it says, or how it ends.
+fn list_tables(nft: &Path) -> Result<(), String> {
+    let listed = Command::new(nft)
+        .args(["list", "tables"])
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| error.to_string())?;
+    if listed.status.success() {
+        return Ok(());
     }
+    let told = String::from_utf8_lossy(&listed.stderr);
+    let first = told.lines().find(|line| !line.trim().is_empty());
+    Err(first.map_or_else(|| listed.status.to_string(), |line| line.trim().to_owned()))
+}
+
+/// Whether nft says that the kernel does not know what it asks for (`EPROTONOSUPPORT`,
+/// `EOPNOTSUPP`, `EAFNOSUPPORT`), rather than that something went wrong.
+fn lacks_nftables(said: &str) -> bool {
+    said.contains("not supported")
 }
 
 /// Where a program is, looked for in `PATH` and in the system's own directories, which an ordinary

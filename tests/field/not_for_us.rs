@@ -18,6 +18,10 @@ pub(crate) const TESTS: &[Test] = &[
         what_is_behind_a_member_reaches_others_and_the_member,
     ),
     (
+        "what_is_behind_a_client_reaches_members",
+        what_is_behind_a_client_reaches_members,
+    ),
+    (
         "a_bridge_hands_on_what_is_for_others",
         a_bridge_hands_on_what_is_for_others,
     ),
@@ -139,6 +143,55 @@ fn what_is_behind_a_member_reaches_others_and_the_member() -> Result<()> {
             "through a translated destination: {got}, {}",
             member_counters(d)?
         );
+    }
+    Ok(())
+}
+
+//= docs/spec/tcp.md#the-client
+//= type=test
+//# A client MUST NOT discard a segment of a connection that this host forwards for another host
+//# behind an address of its own (RFC 3022).
+fn what_is_behind_a_client_reaches_members() -> Result<()> {
+    let lab = lab(r#"
+        [switch.lan]
+        [host.b]
+        links = [{ to = "lan", addresses = ["10.15.46.2/24", "fd15:46::2/64"] }]
+        programs = { who = "hamp-lab who" }
+        [host.b.hamp.node]
+        hello_ms = 100
+        [host.b.hamp.member]
+        addresses = ["198.18.0.2", "2001:2:0:1546::2"]
+        [host.c]
+        links = [{ to = "lan", addresses = ["10.15.46.3/24", "fd15:46::3/64"] }]
+        [host.c.hamp.node]
+        interfaces = ["eth0"]
+        hello_ms = 100
+        [host.c.hamp.client]
+        [host.box]
+        routes = [{ to = "default", via = "10.88.0.1" }, { to = "default", via = "fd88::1" }]
+        [[cable]]
+        between = ["c", "box"]
+        addresses = [["10.88.0.1/16", "fd88::1/64"], ["10.88.0.2/16", "fd88::2/64"]]
+    "#)?;
+    let (c, boxed) = (lab.host("c"), lab.host("box"));
+    c.sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")?;
+    c.write(
+        "/tmp/nat",
+        "table inet others {\n\
+         chain out { type nat hook postrouting priority 100; oifname \"eth0\" masquerade; }\n}\n",
+    )?;
+    c.sh("nft -f /tmp/nat")?;
+    for address in ["198.18.0.2", "2001:2:0:1546::2"] {
+        reaches(boxed, address, "b")?;
+        reaches(c, address, "b")?;
+        // A port where nobody listens: the member's reset comes through, too.
+        let at = if address.contains(':') {
+            format!("[{address}]")
+        } else {
+            address.to_owned()
+        };
+        let told = boxed.sh(&format!("curl -sS -m3 http://{at}:81/ 2>&1 || true"))?;
+        ensure!(told.starts_with("curl: (7)"), "{address}: {told}");
     }
     Ok(())
 }

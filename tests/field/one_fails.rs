@@ -23,6 +23,10 @@ pub(crate) const TESTS: &[testbed::harness::Test] = &[
         "one_fails::a_link_without_a_family_serves_the_other",
         a_link_without_a_family_serves_the_other,
     ),
+    (
+        "one_fails::an_nft_that_is_slow_or_fails_at_first_is_waited_for",
+        an_nft_that_is_slow_or_fails_at_first_is_waited_for,
+    ),
 ];
 
 const MEMBER: &str = "[member]\naddresses = [\"198.18.0.1\", \"2001:2:0:1546::1\"]\n";
@@ -198,5 +202,46 @@ fn settings_and_state_that_cannot_be_written_are_told() -> Result<()> {
             one.read(daemon.log())?
         );
     }
+    Ok(())
+}
+
+/// Runs the daemon with an nft in front of the real one, which does this first.
+fn with_nft(host: &Host, first: &str) -> Result<Process> {
+    let real = host.sh("PATH=$PATH:/usr/sbin:/sbin command -v nft")?;
+    let script = format!("#!/bin/sh\n{first}\nexec {} \"$@\"\n", real.trim());
+    host.write("/tmp/bin/nft", &script)?;
+    host.sh("chmod +x /tmp/bin/nft; rm -f /tmp/once*")?;
+    let run = "PATH=/tmp/bin:$PATH exec hamp run --config /tmp/hamp.toml";
+    host.spawn("hamp", &["sh", "-c", run])
+}
+
+fn an_nft_that_is_slow_or_fails_at_first_is_waited_for() -> Result<()> {
+    let lab = common::lab()?;
+    let one = lab.host("one");
+    one.sh("mkdir -p /tmp/bin")?;
+    configure(one, MEMBER)?;
+    let fails = |which: &str| {
+        format!(
+            "[ \"$1\" != {which} ] || [ -e /tmp/once ] || \
+             {{ touch /tmp/once; echo Resource temporarily unavailable >&2; exit 1; }}"
+        )
+    };
+    let slow = "[ \"$1\" != -i ] || sleep 4".to_owned();
+    for first in [slow, fails("-i"), fails("list")] {
+        let daemon = with_nft(one, &first)?;
+        common::ready(one, &daemon)?;
+        common::serving(one, 2)?;
+        ensure!(daemon.terminate(LIMIT)?.success(), "{first}");
+    }
+    let daemon = with_nft(one, "echo out of order >&2; exit 1")?;
+    wait::until_ok("it gives up", LIMIT, || {
+        ensure!(daemon.exited().is_some());
+        Ok(())
+    })?;
+    let told = one.read(daemon.log())?;
+    ensure!(
+        told.contains("nft list tables fails: out of order") && !told.contains("CONFIG_NF_TABLES"),
+        "{told}"
+    );
     Ok(())
 }

@@ -255,7 +255,7 @@ const AT_ONCE: usize = 200;
 /// Removes everything of ours, and with it every rebound connection (`hamp clean`).
 pub fn clean() -> Result<(), Error> {
     let tables = [member::TABLE, client::TABLE, link::TABLE, link::OTHER_LINKS];
-    Session::start()?.run(&tables.map(delete).concat())
+    Session::start_patiently()?.run(&tables.map(delete).concat())
 }
 
 /// Deletes a table that may be missing.

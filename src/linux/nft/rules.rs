@@ -99,7 +99,7 @@ pub(super) struct Rules {
 
 impl Rules {
     pub(super) fn start() -> Result<Self, Error> {
-        let session = Some(Session::start()?);
+        let session = Some(Session::start_patiently()?);
         let mut netfilter = None;
         let generation = current(&mut netfilter);
         Ok(Self {
@@ -119,6 +119,9 @@ impl Rules {
     /// Ends the start: from now on a failure is mended, not told as an error.
     pub(super) fn settle(&mut self) {
         self.settled = true;
+        if let Some(session) = &mut self.session {
+            session.hurry();
+        }
     }
 
     pub(super) fn missing(&self) -> Option<&Missing> {

@@ -35,6 +35,12 @@ pub const LIFE: u64 = 1_000;
 /// How long nft may take over one transaction before it counts as hung.
 pub const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long at the start, when nobody waits for this process and much else is starting.
+pub const START_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How often it is tried at the start.
+pub const START_TRIES: u32 = 3;
+
 /// Why a rule set is not in place.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -47,9 +53,9 @@ pub enum Error {
     /// nft ended by itself; the text may or may not have been applied.
     #[error("nft ended: {0}")]
     Ended(String),
-    /// nft gave no verdict within [`PATIENCE`].
-    #[error("nft gave no answer in {} s", PATIENCE.as_secs())]
-    Hung,
+    /// nft gave no verdict in this time.
+    #[error("nft gave no answer in {} s", .0.as_secs())]
+    Hung(Duration),
     /// nft listed something that is not the JSON expected of it.
     #[error("nft's answer is not understood: {0}")]
     Answer(String),
@@ -73,25 +79,46 @@ struct Process {
     verdicts: ChildStderr,
     script: File,
     count: u64,
+    patience: Duration,
 }
 
 impl Session {
     /// Starts nft in this thread's network namespace and checks that it answers.
     pub fn start() -> Result<Self, Error> {
-        Self::start_program(&program().ok_or(Error::Missing)?)
+        Self::start_program(&program().ok_or(Error::Missing)?, PATIENCE)
     }
 
-    fn start_program(program: &Path) -> Result<Self, Error> {
+    /// The same where nothing waits for it: with [`START_PATIENCE`], also over its transactions
+    /// until [`Session::hurry`], and up to [`START_TRIES`] times.
+    pub fn start_patiently() -> Result<Self, Error> {
+        let program = program().ok_or(Error::Missing)?;
+        for left in (1..START_TRIES).rev() {
+            match Self::start_program(&program, START_PATIENCE) {
+                Err(error @ (Error::Hung(_) | Error::Ended(_) | Error::Io(_))) => {
+                    tracing::warn!(target: "hamp::nft", %error, left, "nft does not start: trying again");
+                }
+                started => return started,
+            }
+        }
+        Self::start_program(&program, START_PATIENCE)
+    }
+
+    /// From here on somebody waits: transactions have [`PATIENCE`].
+    pub fn hurry(&mut self) {
+        self.process.patience = PATIENCE;
+    }
+
+    fn start_program(program: &Path, patience: Duration) -> Result<Self, Error> {
         Ok(Self {
             program: program.to_owned(),
-            process: Process::start(program)?,
+            process: Process::start(program, patience)?,
         })
     }
 
     /// Applies `text` as one transaction: all of it, or on an error nothing.
     pub fn run(&mut self, text: &str) -> Result<(), Error> {
         if self.process.count >= LIFE {
-            self.process = Process::start(&self.program)?;
+            self.process = Process::start(&self.program, PATIENCE)?;
         }
         let verdict = self.process.run(text)?;
         tracing::trace!(target: "hamp::nft", text, verdict, "transaction");
@@ -108,7 +135,7 @@ impl Session {
 
 impl Process {
     /// Starts nft and waits until it answers.
-    fn start(nft: &Path) -> Result<Self, Error> {
+    fn start(nft: &Path, patience: Duration) -> Result<Self, Error> {
         // Inherited by the child under the same number: close-on-exec only from here on.
         let script: File = memfd_create(c"hamp-nft", MFdFlags::empty())
             .map_err(io::Error::from)?
@@ -134,6 +161,7 @@ impl Process {
             verdicts,
             script,
             count: 0,
+            patience,
         };
         process.run("")?;
         Ok(process)
@@ -161,7 +189,7 @@ impl Process {
 
     /// What nft wrote before its complaint about `marker`.
     fn verdict(&mut self, marker: &str) -> Result<String, Error> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         let mut said = Vec::new();
         loop {
             let text = String::from_utf8_lossy(&said);
@@ -174,7 +202,7 @@ impl Process {
             match poll(&mut ready, timeout) {
                 Err(nix::errno::Errno::EINTR) => continue,
                 Err(error) => return Err(io::Error::from(error).into()),
-                Ok(0) => return Err(Error::Hung),
+                Ok(0) => return Err(Error::Hung(self.patience)),
                 Ok(_) => {}
             }
             let mut buffer = [0; 4096];
@@ -290,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_named_with_its_package() {
-        let error = Session::start_program(Path::new("/nonexistent/nft")).unwrap_err();
+        let error = Session::start_program(Path::new("/nonexistent/nft"), PATIENCE).unwrap_err();
         assert!(
             error.to_string().ends_with("apt-get install nftables"),
             "{error}"
@@ -299,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_program_that_ends_is_an_error_with_its_last_words() {
-        let error = Session::start_program(Path::new("/bin/false")).unwrap_err();
+        let error = Session::start_program(Path::new("/bin/false"), PATIENCE).unwrap_err();
         assert!(matches!(error, Error::Ended(_)), "{error}");
     }
 }

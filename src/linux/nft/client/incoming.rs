@@ -8,6 +8,9 @@ impl Shim<'_> {
     //= docs/spec/tcp.md#the-client
     //# A client MUST discard a SYN-ACK or a reset from an anycast address that answers no SYN of its
     //# own to that address.
+    //= docs/spec/tcp.md#the-client
+    //# A client MUST NOT discard a segment of a connection that this host forwards for another host
+    //# behind an address of its own (RFC 3022).
     pub(super) fn incoming(&self) -> String {
         let Self { n, ip, keys, .. } = self;
         let (wire, ends, offer, same) = (&keys.wire_in, &keys.ends, &keys.offer_in, &keys.same_in);
@@ -102,7 +105,10 @@ impl Shim<'_> {
 		{ends} @from{n} goto known{n}
 		tcp flags & ack == ack {wire} @owner{n} goto plain{n}
 		iifname "lo" accept
-		counter name anycast_source drop
+		tcp flags & (syn|ack) == syn counter name anycast_source drop
+		{wire} @owner{n} counter name anycast_source drop
+		socket wildcard 0 counter name anycast_source drop comment "this host's, and not asked for"
+		accept comment "of no connection here: NAT has one behind this host, or its reset is dropped"
 	}}
 	chain plain{n} {{
 		{wire} @peer{n} counter name anycast_source drop
