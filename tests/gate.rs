@@ -136,7 +136,7 @@ fn the_gate_takes_syns_to_what_is_served_and_nothing_else() {
             ] {
                 //= docs/spec/tcp.md#the-member
                 //= type=test
-                //# A member MUST discard every TCP segment to A but a SYN without ACK.
+                //# A member MUST answer no segment to A that belongs to no connection, but a SYN.
                 assert_eq!(ask(flags, to, 80), None, "{flags:?} to {to}");
             }
         }
