@@ -1,11 +1,11 @@
 //! The control socket: a line of JSON asks, a line of JSON answers.
 //!
 //! The default is the abstract socket `@hamp`, which the kernel scopes to the network namespace: a
-//! command finds the daemon of the namespace it runs in. [`access`] says who may do what. Lines,
+//! command finds the daemon of the namespace it runs in. `access` says who may do what. Lines,
 //! connections and waiting are bounded, so no peer holds the daemon up.
 //!
 //! Any user of the host can take an abstract name first. A daemon that finds a stranger there listens
-//! in a directory of its own instead, where commands look too ([`ask`]).
+//! in a directory of its own instead, where commands look too (`ask`).
 
 mod access;
 mod ask;

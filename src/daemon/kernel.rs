@@ -4,8 +4,8 @@
 //! in nftables, addresses on lo in the kernel's own address timer, neighbour entries in its
 //! reachability. All are renewed from here, and only as long as the node says so. What is needed and
 //! cannot be had at the start is an error with its remedy; later a failure is told and tried again,
-//! and what others take away is [found](verify) and put back.
-//! What cannot be had of one [family, setting or link](partial) takes nothing else along.
+//! and what others take away is found (`verify`) and put back.
+//! What cannot be had of one family, setting or link (`partial`) takes nothing else along.
 
 mod around;
 mod askers;

@@ -89,7 +89,7 @@ impl Node {
     }
 
     /// Stops serving `prefix`: at once where nobody else serves it, else when another member has
-    /// taken over. [`Event::Withdraw`] tells when that is done on each link.
+    /// taken over. [`super::Event::Withdraw`] tells when that is done on each link.
     ///
     /// # Errors
     /// The prefix is not served.

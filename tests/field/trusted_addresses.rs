@@ -151,14 +151,14 @@ fn a_certified_member_gets_nothing_by_anothers_address() -> Result<()> {
     let mac = "02:00:00:00:00:12";
     // The gateway's: refused by what the client's routes say.
     leads(near, "10.0.0.254", "02:00:00:00:00:fe")?;
-    two.sh("ip addr flush dev eth0; ip addr add 10.0.0.254/24 dev eth0")?;
+    two.sh("ip addr flush dev eth0 scope global; ip addr add 10.0.0.254/24 dev eth0")?;
     tells(near, "foreign_address", "10.0.0.254", mac)?;
     // Another member's: refused by everybody, the one whose it is included.
     for at in [0, 1] {
         let address = ONE[at];
         let length = if at == 0 { 24 } else { 64 };
         two.sh(&format!(
-            "ip addr flush dev eth0; ip addr add {address}/{length} dev eth0 nodad"
+            "ip addr flush dev eth0 scope global; ip addr add {address}/{length} dev eth0 nodad"
         ))?;
         tells(near, "foreign_address", address, mac)?;
         tells(one, "foreign_address", address, mac)?;
@@ -167,7 +167,7 @@ fn a_certified_member_gets_nothing_by_anothers_address() -> Result<()> {
     // A neighbour's, which answers for itself.
     for (address, length) in [("10.0.0.50", 24), ("fd00::50", 64)] {
         two.sh(&format!(
-            "ip addr flush dev eth0; ip addr add {address}/{length} dev eth0 nodad"
+            "ip addr flush dev eth0 scope global; ip addr add {address}/{length} dev eth0 nodad"
         ))?;
         tells(near, "contested_address", address, "02:00:00:00:00:50")?;
         let found = entry(near, address)?;
@@ -179,7 +179,7 @@ fn a_certified_member_gets_nothing_by_anothers_address() -> Result<()> {
         ensure!(!rules.contains(address), "{rules}");
     }
     // With one of its own again it is what it was.
-    two.sh("ip addr flush dev eth0; ip addr add 10.0.0.12/24 dev eth0")?;
+    two.sh("ip addr flush dev eth0 scope global; ip addr add 10.0.0.12/24 dev eth0")?;
     leads(near, "10.0.0.12", mac)?;
     wait::until_ok("the member is used again", LIMIT, || {
         let said = http(near, "198.18.0.2")?;

@@ -49,8 +49,7 @@ impl Kernel {
             let was = was.filter(|was| was.name != link.name);
             if let (Some(was), false) = (was, self.interfaces.contains(&link.name)) {
                 let remedy = format!(
-                    "ip link property add dev {0} altname {1}, or write \"{0}\" in node.interfaces and \
-                     restart",
+                    "ip link property add dev {0} altname {1}, or write {0} in node.interfaces and restart",
                     link.name, was.name
                 );
                 tracing::warn!(

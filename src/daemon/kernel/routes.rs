@@ -2,7 +2,7 @@
 //! second, and hellos must not wait for it.
 //!
 //! The loop leaves what is wanted in an inbox, where a later wish replaces an earlier one for the
-//! same prefix; the [thread](worker) takes all of it at once, so that what changes together is changed
+//! same prefix; the thread (`worker`) takes all of it at once, so that what changes together is changed
 //! together. A router's routes to members are in main, where routing daemons read them; the class's
 //! routes of a client or member are in tables of hamp's own (`linux::fib::class`).
 
