@@ -226,6 +226,7 @@ fn a_terminal_shows_a_lab_that_is_up() -> Result<()> {
             "--",
             "hamp",
             "leave",
+            "--force",
             "198.18.0.1",
         ])?;
         ensure!(output.status.success(), "{output:?}");
