@@ -99,6 +99,16 @@ impl Default for ClassTable {
     }
 }
 
+impl ClassTable {
+    /// Its prefixes as they are written, each with its key.
+    fn stated(&self) -> impl Iterator<Item = (&'static str, Prefix)> {
+        let ipv4 = self.ipv4.iter().copied().map(Prefix::V4);
+        let ipv6 = self.ipv6.iter().copied().map(Prefix::V6);
+        let ipv4 = ipv4.map(|prefix| ("class.ipv4", prefix));
+        ipv4.chain(ipv6.map(|prefix| ("class.ipv6", prefix)))
+    }
+}
+
 /// The `[client]` table.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -110,13 +120,18 @@ pub struct Client {
 
 /// What a class has nothing of: addresses that name nobody, this host, this link or a group
 /// (RFC 6890 §2.2.2, §2.2.3).
-const NEVER_ANYCAST: [Prefix; 8] = [
+const NEVER_ANYCAST: [Prefix; 9] = [
     Prefix::V4(Ipv4Net::new_assert(Ipv4Addr::new(0, 0, 0, 0), 8)),
     Prefix::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
     Prefix::V4(Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16)),
     Prefix::V4(Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 4)),
     Prefix::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 128)),
     Prefix::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
+    // IPv4-mapped: a socket takes them for IPv4 addresses (RFC 4291 §2.5.5.2).
+    Prefix::V6(Ipv6Net::new_assert(
+        Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0),
+        96,
+    )),
     Prefix::V6(Ipv6Net::new_assert(
         Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0),
         10,
@@ -126,6 +141,20 @@ const NEVER_ANYCAST: [Prefix; 8] = [
         8,
     )),
 ];
+
+/// The limited broadcast address (RFC 919 §7): a class may lie around it, and has it not.
+const BROADCAST: Prefix = Prefix::V4(Ipv4Net::new_assert(Ipv4Addr::BROADCAST, 32));
+
+/// Refuses a prefix that is written like an address in it, which may be a slip in either.
+fn without_host_bits(prefix: Prefix) -> Result<Prefix, String> {
+    if prefix.trunc() == prefix {
+        return Ok(prefix);
+    }
+    Err(format!(
+        "{prefix} has bits set below its length: {}?",
+        prefix.trunc()
+    ))
+}
 
 /// `198.18.0.1`, `198.18.4.0/24` and their IPv6 likes; an address is a prefix that holds just it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -141,13 +170,7 @@ impl std::str::FromStr for AddressOrPrefix {
         let prefix: Prefix = text
             .parse()
             .map_err(|_| format!("\"{text}\" is neither an address nor a prefix like ADDR/LEN"))?;
-        if prefix.trunc() != prefix {
-            return Err(format!(
-                "{prefix} has bits set below its length: {}?",
-                prefix.trunc()
-            ));
-        }
-        Ok(Self(prefix))
+        without_host_bits(prefix).map(Self)
     }
 }
 
@@ -269,25 +292,22 @@ impl Config {
                 "is @NAME or a path of at most 107 bytes".to_owned(),
             ));
         }
+        super::log::parse(&self.node.log).map_err(|message| ("node.log", message))?;
         if let Some(group) = &self.node.group {
             group::check(group).map_err(|message| ("node.group", message))?;
+        }
+        for (key, prefix) in self.class.stated() {
+            without_host_bits(prefix).map_err(|message| (key, message))?;
+            let overlaps = |other: &&Prefix| prefix.contains(*other) || other.contains(&prefix);
+            let never = NEVER_ANYCAST.iter().find(overlaps);
+            if let Some(other) = never.or((prefix == BROADCAST).then_some(&BROADCAST)) {
+                let message = format!("{prefix} holds addresses of {other}, never anycast");
+                return Err((key, message));
+            }
         }
         let class = self.class();
         if class.prefixes().is_empty() {
             return Err(("class.ipv4", "the class holds no address at all".to_owned()));
-        }
-        for prefix in class.prefixes() {
-            let overlaps = |other: &&Prefix| prefix.contains(*other) || other.contains(prefix);
-            if let Some(other) = NEVER_ANYCAST.iter().find(overlaps) {
-                let key = match prefix {
-                    Prefix::V4(_) => "class.ipv4",
-                    Prefix::V6(_) => "class.ipv6",
-                };
-                return Err((
-                    key,
-                    format!("{prefix} holds addresses of {other}, never anycast"),
-                ));
-            }
         }
         self.limits.check()?;
         if let Some(router) = &self.router {
@@ -314,9 +334,7 @@ impl Config {
 
     /// The anycast addresses.
     pub fn class(&self) -> Class {
-        let ipv4 = self.class.ipv4.iter().copied().map(Prefix::V4);
-        let ipv6 = self.class.ipv6.iter().copied().map(Prefix::V6);
-        Class::new(ipv4.chain(ipv6))
+        Class::new(self.class.stated().map(|(_, prefix)| prefix))
     }
 
     /// The preference of what is served from the start, or joined without one.

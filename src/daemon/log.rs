@@ -26,9 +26,8 @@ pub fn start(filter: &str, json: bool) -> Result<(), Failure> {
         Some(text) => (text.as_str(), "RUST_LOG"),
         None => (filter, "node.log"),
     };
-    // At our end that library warns that its connection is closed, as it has to be.
-    let filter = EnvFilter::try_new(format!("netlink_proto=error,{filter}"))
-        .map_err(|error| Failure::new(exit::CONFIG, format!("{key}: \"{filter}\": {error}")))?;
+    let filter =
+        parse(filter).map_err(|message| Failure::new(exit::CONFIG, format!("{key}: {message}")))?;
     let ansi = io::IsTerminal::is_terminal(&io::stderr()) && !json;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -40,6 +39,16 @@ pub fn start(filter: &str, json: bool) -> Result<(), Failure> {
         builder.with_ansi(ansi).with_target(false).try_init()
     };
     Ok(())
+}
+
+/// Reads a filter.
+///
+/// # Errors
+/// It is not one.
+pub fn parse(filter: &str) -> Result<EnvFilter, String> {
+    // At our end that library warns that its connection is closed, as it has to be.
+    EnvFilter::try_new(format!("netlink_proto=error,{filter}"))
+        .map_err(|error| format!("\"{filter}\": {error}"))
 }
 
 /// Where events go, each with one call.

@@ -85,6 +85,27 @@ fn a_bad_value_names_its_line_and_key() {
             "member.addresses",
             "198.18.0.300",
         ),
+        ("log = \"hamp=[\"\n", "hamp.toml:3: node.log", "\"hamp=[\""),
+        (
+            "[class]\nipv4 = [\"198.18.0.7/15\"]\n",
+            "hamp.toml:4: class.ipv4",
+            "198.18.0.0/15?",
+        ),
+        (
+            "[class]\nipv6 = [\"2001:db8::7/64\"]\n",
+            "hamp.toml:4: class.ipv6",
+            "2001:db8::/64?",
+        ),
+        (
+            "[class]\nipv4 = [\"255.255.255.255/32\"]\n",
+            "hamp.toml:4: class.ipv4",
+            "never anycast",
+        ),
+        (
+            "[class]\nipv6 = [\"::ffff:198.18.0.0/112\"]\n",
+            "hamp.toml:4: class.ipv6",
+            "never anycast",
+        ),
         (
             "[router]\necmp = 17\n",
             "hamp.toml:4: router.ecmp",
